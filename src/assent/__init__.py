@@ -1,0 +1,1 @@
+"""Assent: learn what people agree on from the preferences they recorded."""

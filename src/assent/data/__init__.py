@@ -1,0 +1,1 @@
+"""Files and hub ids in, examples and tokens out."""

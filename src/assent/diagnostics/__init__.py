@@ -1,0 +1,1 @@
+"""Functions of scores and gradients that tell whether training works."""

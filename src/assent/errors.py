@@ -1,0 +1,23 @@
+"""Errors that a user can mend: what was passed, what was expected, what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class AssentError(ValueError):
+    """A user's mistake, told in one sentence; the command line shows it without a traceback and exits with 2."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of an error message: the nearest known names, or all of them when none is near.
+
+    >>> did_you_mean("dop", ["dpo", "ipo"])
+    "did you mean 'dpo'?"
+    """
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    if near:
+        return "did you mean " + " or ".join(repr(n) for n in near) + "?"
+    return "known: " + ", ".join(known)

@@ -1,0 +1,1 @@
+"""Scores in, one loss per row out: one file per paper family."""

@@ -1,0 +1,1 @@
+"""One file a paper: citation, composition, statements and their check."""

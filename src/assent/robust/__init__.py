@@ -1,0 +1,1 @@
+"""Wrappers for noisy labels, and the estimation of reliabilities."""

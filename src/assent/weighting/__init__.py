@@ -1,0 +1,1 @@
+"""Weights for examples and tokens."""

@@ -1,0 +1,1 @@
+"""Small worlds with known truth, for demos, tests and claims."""
