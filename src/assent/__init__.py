@@ -1,1 +1,71 @@
 """Assent: learn what people agree on from the preferences they recorded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+# objectives: values that turn scores into one loss per row
+# wrappers: objectives made from an objective
+from assent._version import __version__
+from assent.errors import AssentError
+from assent.objectives import CPO, DPO, IPO, SFT, Objective, SimPO, objectives, parse
+from assent.records import Example, Group, Label, Pair
+from assent.robust import LCPO, Smooth, Unbiased
+from assent.scores import Column, Labels, PairScores, Scores, Tokens
+from assent.weighting import Weighted
+
+if TYPE_CHECKING:
+    from assent.auditing import audit
+    from assent.evaluation import evaluate
+    from assent.reporting import report
+    from assent.training import train
+
+# verbs, imported when they are first used
+_VERBS = {
+    "audit": "assent.auditing",
+    "evaluate": "assent.evaluation",
+    "report": "assent.reporting",
+    "train": "assent.training",
+}
+
+__all__ = [
+    "CPO",
+    "DPO",
+    "IPO",
+    "LCPO",
+    "SFT",
+    "AssentError",
+    "Column",
+    "Example",
+    "Group",
+    "Label",
+    "Labels",
+    "Objective",
+    "Pair",
+    "PairScores",
+    "Scores",
+    "SimPO",
+    "Smooth",
+    "Tokens",
+    "Unbiased",
+    "Weighted",
+    "__version__",
+    "audit",
+    "evaluate",
+    "objectives",
+    "parse",
+    "report",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _VERBS:
+        from importlib import import_module
+
+        return getattr(import_module(_VERBS[name]), name)
+    raise AttributeError(f"module 'assent' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

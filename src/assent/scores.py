@@ -60,13 +60,17 @@ class Scores:
     def log_ratio(self) -> Tensor:
         """log policy minus log reference [C], nats per sequence."""
         if self.ref_logp is None:
-            raise AssentError("the scores carry no ref_logp; score with a reference or choose a reference-free objective")
+            raise AssentError(
+                "the scores carry no ref_logp; score with a reference or choose a reference-free objective"
+            )
         return self.logp - self.ref_logp
 
     def per_token(self, values: Tensor) -> Tensor:
         """``values`` [C] divided by the number of counted tokens: nats per token."""
         if self.length is None:
-            raise AssentError("the scores carry no length; score with lengths or choose a sequence-level objective")
+            raise AssentError(
+                "the scores carry no length; score with lengths or choose a sequence-level objective"
+            )
         return values / self.length
 
 
@@ -146,7 +150,9 @@ class PairScores:
         """The values of a side column; an error that names the known ones when it is missing."""
         if name not in self.columns:
             known = ", ".join(sorted(self.columns)) or "none"
-            raise AssentError(f"column {name!r} is not in the data (there: {known}); add it or map it with --columns")
+            raise AssentError(
+                f"column {name!r} is not in the data (there: {known}); add it or map it with --columns"
+            )
         return self.columns[name].value
 
     def swapped(self) -> PairScores:
@@ -180,7 +186,9 @@ def _swap_column(name: str, column: Column) -> Column:
     if column.swap == "complement":
         return Column(1 - column.value, "complement")
     if column.swap == "refuse":
-        raise AssentError(f"column {name!r} has no meaning for the swapped order; this objective cannot be symmetrised")
+        raise AssentError(
+            f"column {name!r} has no meaning for the swapped order; this objective cannot be symmetrised"
+        )
     return column
 
 

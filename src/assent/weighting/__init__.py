@@ -1,1 +1,5 @@
 """Weights for examples and tokens."""
+
+from assent.weighting.weighted import Weighted
+
+__all__ = ["Weighted"]

@@ -1,0 +1,61 @@
+"""SFT: negative log-likelihood of the completion, alone or beside a preference loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from assent.objectives.base import LENGTH, Need, Objective, PairwiseObjective, RunInfo, State, require
+from assent.objectives.registry import register
+from assent.scores import PairScores, Scores
+
+
+@register
+@dataclass(frozen=True)
+class SFT(PairwiseObjective):
+    r"""NLL of the completion (of the chosen side for pairs), in nats.
+
+    per: "token" is each row's mean over its counted tokens, then the mean over rows; "sequence" the sum over a row's tokens;
+    "batch_token" the mean over all counted tokens of the step.
+    """
+
+    per: str = "token"
+    name = "sft"
+    data = "completions"
+
+    def __post_init__(self) -> None:
+        allowed = ("token", "sequence", "batch_token")
+        require(self.per in allowed, "sft", "per", self.per, "'token', 'sequence' or 'batch_token'")
+
+    @property
+    def mean_over(self) -> Literal["row", "token"]:
+        return "token" if self.per == "batch_token" else "row"
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        return frozenset() if self.per == "sequence" else frozenset({LENGTH})
+
+    def _nll(self, side: Scores) -> Tensor:
+        return -side.per_token(side.logp) if self.per == "token" else -side.logp
+
+    def ordered(self, scores: PairScores, state: State) -> Tensor:
+        return self._nll(scores.chosen)
+
+    def __call__(self, scores: PairScores | Scores, state: State | None = None) -> Tensor:
+        if isinstance(scores, Scores):
+            return self._nll(scores)
+        return super().__call__(scores, self.init(RunInfo()) if state is None else state)
+
+    def counts(self, scores: PairScores | Scores) -> Tensor:
+        weights = Objective.weights(self, scores)
+        if self.mean_over == "row":
+            return weights
+        if isinstance(scores, Scores):
+            return weights * scores.length
+        tokens = scores.chosen.length.to(weights)
+        if scores.target is not None:
+            target = scores.target.to(weights)
+            tokens = target * tokens + (1 - target) * scores.rejected.length
+        return weights * tokens
