@@ -1,0 +1,208 @@
+"""The marginal likelihood of labels given margins: value, gradient, curvature and the EM map.  Contract, part 5.
+
+Pair i has one latent order z_i with P(z_i = stored) = sigmoid(T s_i).  Label j of annotator k says p_j, and
+P(label | z = stored) is proportional to q_j = eta_k p_j + (1 - eta_k)(1 - p_j), P(label | z = swapped) to 1 - q_j.
+Everything is float64; reliabilities are handled as phi = logit eta and the temperature as tau = log T.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from assent.scores import Labels
+
+EDGE = 1e-6  # reliabilities live in [EDGE, 1 - EDGE]: 0 and 1 are absorbing (sheet, section 8)
+PHI_EDGE = 13.815509557963773  # logit(1 - EDGE)
+TAU_EDGE = (-9.210340371976182, 6.907755278982137)  # temperatures live in [1e-4, 1e3]
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where the search stands: phi [K] = logit eta, tau = log T (scalar tensor)."""
+
+    phi: Tensor
+    tau: Tensor
+
+    @property
+    def eta(self) -> Tensor:
+        return torch.sigmoid(self.phi).clamp(EDGE, 1 - EDGE)
+
+    def moved(self, phi: Tensor, tau: Tensor) -> Point:
+        """The point at (phi, tau), brought back into the box."""
+        return Point(phi.clamp(-PHI_EDGE, PHI_EDGE), tau.clamp(*TAU_EDGE))
+
+
+@dataclass(frozen=True)
+class Local:
+    """The model at one point: what the E-step knows and what the derivatives need."""
+
+    log_likelihood: float  # weighted, nats, with the prior's terms
+    posterior: Tensor  # [P] of the stored order
+    agree: Tensor  # [J] expected share of the label's judgement that follows its annotator's reliability
+    gradient: Tensor  # [K + 1] with respect to (phi, tau)
+    complete: Tensor  # [K + 1] complete-data curvature: the diagonal that EM steps by
+    slope: Tensor  # [J] d posterior logit / d phi
+    tilt: Tensor  # [P] d posterior logit / d tau
+    missing: Tensor  # [P] w (1 - w), unweighted
+
+
+@dataclass(frozen=True)
+class Model:
+    """Labels and margins prepared for many evaluations.
+
+    logit [P] nats or None (flat prior); pair, annotator, p, weight [J]; free [J] is 0 for gold labels, which do not
+    move their annotator; pair_weight [P] is the mean weight of the pair's labels; prior = (a, b) pseudo-counts.
+    """
+
+    logit: Tensor | None
+    pair: Tensor
+    annotator: Tensor
+    p: Tensor
+    weight: Tensor
+    free: Tensor
+    pair_weight: Tensor
+    annotators: int
+    prior: tuple[float, float]
+    fit_temperature: bool
+    single: bool  # label j is the only label of pair j: no scatter needed
+    even: bool  # weights are equal within every pair, so that the weighted sum is a likelihood
+
+    @property
+    def pairs(self) -> int:
+        return self.pair_weight.shape[0]
+
+    def to_pairs(self, values: Tensor) -> Tensor:
+        """Sum over the labels of each pair -> [P]."""
+        return values if self.single else values.new_zeros(self.pairs).index_add(0, self.pair, values)
+
+    def to_labels(self, values: Tensor) -> Tensor:
+        """The pair's value for each label -> [J]."""
+        return values if self.single else values.index_select(0, self.pair)
+
+    def to_annotators(self, values: Tensor) -> Tensor:
+        """Sum over the labels of each annotator -> [K]."""
+        return values.new_zeros(self.annotators).index_add(0, self.annotator, values)
+
+    def counts(self) -> Tensor:
+        """Weighted number of labels that move each annotator -> [K]."""
+        return self.to_annotators(self.weight * self.free)
+
+    def with_prior(self, prior: tuple[float, float]) -> Model:
+        return replace(self, prior=prior)
+
+    def _label_terms(self, eta: Tensor) -> tuple[Tensor, Tensor]:
+        """(eta_j, q_j) [J]; gold labels have reliability 1 - EDGE."""
+        eta = eta.index_select(0, self.annotator)
+        eta = torch.where(self.free > 0, eta, 1 - EDGE)
+        return eta, 1 - self.p + eta * (2 * self.p - 1)
+
+    def at(self, point: Point) -> Local:
+        """Value, posterior, gradient and EM curvature at a point."""
+        eta, q = self._label_terms(point.eta)
+        log_q, log_not = q.log(), (1 - q).log()
+        evidence = self.to_pairs(log_q - log_not)
+        base = self.to_pairs(log_not)
+        prior_logit = torch.zeros_like(evidence) if self.logit is None else point.tau.exp() * self.logit
+        total = prior_logit + evidence
+        per_pair = base + softplus(total) - softplus(prior_logit)
+        posterior = torch.sigmoid(total)
+        w = self.to_labels(posterior)
+        agree = eta * (w * self.p / q + (1 - w) * (1 - self.p) / (1 - q))
+        variance = eta * (1 - eta)
+        slope = (2 * self.p - 1) * variance / (q * (1 - q)) * self.free
+        counted = self.weight * self.free
+        a, b = self.prior
+        gradient = self.to_annotators(counted * (agree - eta)) + a - (a + b) * point.eta
+        curvature = self._curvature(counted, eta, q, w, agree) + (a + b) * point.eta * (1 - point.eta)
+        prior_p = torch.sigmoid(prior_logit)
+        tau_gradient = (self.pair_weight * prior_logit * (posterior - prior_p)).sum()
+        tau_curvature = (self.pair_weight * prior_logit**2 * prior_p * (1 - prior_p)).sum()
+        value = (self.pair_weight * per_pair).sum()
+        if a or b:
+            value = value + (a * point.eta.log() + b * (1 - point.eta).log()).sum()
+        return Local(
+            log_likelihood=float(value),
+            posterior=posterior,
+            agree=agree,
+            gradient=torch.cat([gradient, tau_gradient[None] * float(self.fit_temperature)]),
+            complete=torch.cat([curvature, tau_curvature[None]]),
+            slope=slope,
+            tilt=prior_logit * float(self.fit_temperature),
+            missing=posterior * (1 - posterior),
+        )
+
+    def _curvature(self, counted: Tensor, eta: Tensor, q: Tensor, w: Tensor, agree: Tensor) -> Tensor:
+        """Minus the expected second derivative in phi of the pair's log-likelihood given z -> [K]."""
+        step = (2 * self.p - 1) * eta * (1 - eta)
+        first = w / q - (1 - w) / (1 - q)
+        second = w / q**2 + (1 - w) / (1 - q) ** 2
+        return self.to_annotators(counted * (step**2 * second - step * (1 - 2 * eta) * first))
+
+    def information_times(self, local: Local, vector: Tensor) -> Tensor:
+        """Observed information times ``vector`` [K + 1] (Louis: complete less missing), in (phi, tau)."""
+        phi, tau = vector[:-1], vector[-1]
+        along = self.to_pairs(local.slope * phi.index_select(0, self.annotator)) + local.tilt * tau
+        lost = local.missing * along
+        out = local.complete * vector
+        out[:-1] -= self.to_annotators(self.weight * local.slope * self.to_labels(lost))
+        out[-1] -= (self.pair_weight * local.tilt * lost).sum() + local.gradient[-1] * tau
+        return out
+
+    def information_diagonal(self, local: Local) -> Tensor:
+        """Diagonal of the observed information -> [K + 1]; exact where an annotator judges a pair once."""
+        lost = self.to_labels(local.missing)
+        out = local.complete.clone()
+        out[:-1] -= self.to_annotators(self.weight * local.slope**2 * lost)
+        out[-1] -= (self.pair_weight * local.tilt**2 * local.missing).sum() + local.gradient[-1]
+        return out
+
+    def em_step(self, point: Point, local: Local) -> Point:
+        """One EM step: every eta to the mean of what its labels agree with; one Newton step of the M-step for T."""
+        a, b = self.prior
+        counts = self.counts()
+        agreed = self.to_annotators(self.weight * self.free * local.agree)
+        eta = torch.where(counts + a + b > 0, (agreed + a) / (counts + a + b).clamp(min=1e-300), point.eta)
+        phi = torch.logit(eta.clamp(EDGE, 1 - EDGE))
+        tau = point.tau
+        if self.fit_temperature:
+            ratio = local.gradient[-1] / local.complete[-1].clamp(min=1e-12)
+            tau = tau + torch.log1p(ratio.clamp(-0.6, 1.5))
+        return point.moved(phi, tau)
+
+
+def prepare(
+    logit: Tensor | None,
+    labels: Labels,
+    annotators: int,
+    pairs: int,
+    *,
+    fit_temperature: bool,
+    prior: tuple[float, float] = (0.0, 0.0),
+) -> Model:
+    """The Model of these labels in float64 on the labels' device."""
+    p = labels.p.detach().double()
+    pair, annotator = labels.pair.long(), labels.annotator.long()
+    weight = torch.ones_like(p) if labels.weight is None else labels.weight.detach().double()
+    free = torch.ones_like(p) if labels.gold is None else (~labels.gold.bool()).double()
+    count = torch.bincount(pair, minlength=pairs).double()
+    sums = weight.new_zeros(pairs).index_add(0, pair, weight)
+    pair_weight = torch.where(count > 0, sums / count.clamp(min=1), 0.0)
+    single = len(p) == pairs and bool((pair == torch.arange(pairs, device=pair.device)).all())
+    return Model(
+        logit=None if logit is None else logit.detach().double(),
+        pair=pair,
+        annotator=annotator,
+        p=p,
+        weight=weight,
+        free=free,
+        pair_weight=pair_weight,
+        annotators=annotators,
+        prior=prior,
+        fit_temperature=fit_temperature,
+        single=single,
+        even=bool(torch.allclose(pair_weight.index_select(0, pair), weight)),
+    )
