@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-# objectives: values that turn scores into one loss per row
-# wrappers: objectives made from an objective
 from assent._version import __version__
 from assent.errors import AssentError
 from assent.objectives import CPO, DPO, IPO, SFT, Objective, SimPO, objectives, parse

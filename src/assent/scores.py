@@ -68,9 +68,7 @@ class Scores:
     def per_token(self, values: Tensor) -> Tensor:
         """``values`` [C] divided by the number of counted tokens: nats per token."""
         if self.length is None:
-            raise AssentError(
-                "the scores carry no length; score with lengths or choose a sequence-level objective"
-            )
+            raise AssentError("the scores carry no length; score with lengths or choose a sequence-level objective")
         return values / self.length
 
 
@@ -103,7 +101,7 @@ class Labels:
 
 @dataclass(frozen=True)
 class Column:
-    """A side column of pairs [P] with its rule under a swap: keep, negate, complement, refuse, or exchange with another."""
+    """A side column of pairs [P] with its rule under a swap: keep, negate, complement, refuse or exchange."""
 
     value: Tensor
     swap: Swap = "keep"
@@ -150,9 +148,7 @@ class PairScores:
         """The values of a side column; an error that names the known ones when it is missing."""
         if name not in self.columns:
             known = ", ".join(sorted(self.columns)) or "none"
-            raise AssentError(
-                f"column {name!r} is not in the data (there: {known}); add it or map it with --columns"
-            )
+            raise AssentError(f"column {name!r} is not in the data (there: {known}); add it or map it with --columns")
         return self.columns[name].value
 
     def swapped(self) -> PairScores:
@@ -186,18 +182,14 @@ def _swap_column(name: str, column: Column) -> Column:
     if column.swap == "complement":
         return Column(1 - column.value, "complement")
     if column.swap == "refuse":
-        raise AssentError(
-            f"column {name!r} has no meaning for the swapped order; this objective cannot be symmetrised"
-        )
+        raise AssentError(f"column {name!r} has no meaning for the swapped order; this objective cannot be symmetrised")
     return column
 
 
 def select(scores: Scores, rows: Tensor) -> Scores:
     """The completions at ``rows`` (int [N]) in that order, tokens included."""
     picked = {
-        f.name: getattr(scores, f.name)[rows]
-        for f in fields(scores)
-        if isinstance(getattr(scores, f.name), Tensor)
+        f.name: getattr(scores, f.name)[rows] for f in fields(scores) if isinstance(getattr(scores, f.name), Tensor)
     }
     columns = {name: value[rows] for name, value in scores.columns.items()}
     return Scores(**picked, tokens=_select_tokens(scores.tokens, rows), columns=columns)

@@ -1,19 +1,17 @@
 """Scores in, one loss per row out: one file per paper family."""
 
-# the frame
-# pairwise, with a reference
-# pairwise, without a reference
-# likelihood
 from assent.objectives.algebra import Sum
-from assent.objectives.base import Need, Objective, PairwiseObjective, RunInfo, Term, Wrapper
+from assent.objectives.base import Objective, PairwiseObjective, Term
 from assent.objectives.cpo import CPO
 from assent.objectives.dpo import DPO
 from assent.objectives.ipo import IPO
 from assent.objectives.parse import parse
+from assent.objectives.parts import Need, RunInfo
 from assent.objectives.reduction import combine, partial_sums, step_loss
 from assent.objectives.registry import aliases, objectives
 from assent.objectives.sft import SFT
 from assent.objectives.simpo import SimPO
+from assent.objectives.wrapper import Wrapper
 
 __all__ = [
     "CPO",

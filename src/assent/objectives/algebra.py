@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from assent.errors import AssentError
-from assent.objectives.base import Need, Objective, PairwiseObjective, RunInfo, State, Term, scoped, within
+from assent.objectives.base import Objective, PairwiseObjective, Term
+from assent.objectives.parts import Need, RunInfo, State, scoped, within
 from assent.scores import PairScores
 
 _KINDS = {"pairs", "completions"}
@@ -31,9 +32,7 @@ class Sum(PairwiseObjective):
             flat.extend((factor * f, p) for f, p in inner)
         kinds = {part.data for _, part in flat}
         if len(kinds) > 1 and not kinds <= _KINDS:
-            raise AssentError(
-                f"{' and '.join(sorted(kinds))} cannot be added: one expression reads one kind of rows"
-            )
+            raise AssentError(f"{' and '.join(sorted(kinds))} cannot be added: one expression reads one kind of rows")
         for factor, part in flat:
             if not torch.isfinite(torch.tensor(factor)):
                 raise AssentError(f"the coefficient of {part!s} is {factor}; expected a finite number")
@@ -64,9 +63,7 @@ class Sum(PairwiseObjective):
 
     def sums(self, scores: PairScores, state: State) -> dict[str, Tensor]:
         return {
-            k: v
-            for t in self.terms()
-            for k, v in scoped(t.key, t.objective.sums(scores, within(state, t.key))).items()
+            k: v for t in self.terms() for k, v in scoped(t.key, t.objective.sums(scores, within(state, t.key))).items()
         }
 
     def update(self, state: State, sums: Mapping[str, Tensor]) -> State:
@@ -79,10 +76,11 @@ class Sum(PairwiseObjective):
     def ordered(self, scores: PairScores, state: State) -> Tensor:
         for _, part in self.parts:
             if not isinstance(part, PairwiseObjective):
-                raise AssentError(
-                    f"{part!s} has no loss for a single order of a pair, so it cannot stand in a wrapper"
-                )
+                raise AssentError(f"{part!s} has no loss for a single order of a pair, so it cannot stand in a wrapper")
         return sum(t.coefficient * t.objective.ordered(scores, within(state, t.key)) for t in self.terms())
+
+    def induced_logit(self, scores: PairScores, state: State) -> Tensor:
+        return sum(t.coefficient * t.objective.induced_logit(scores, within(state, t.key)) for t in self.terms())
 
     def __call__(self, scores: PairScores, state: State | None = None) -> Tensor:
         state = self.init(RunInfo()) if state is None else state

@@ -3,37 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from assent.errors import AssentError
-from assent.records import ANONYMOUS
-from assent.scores import PairScores, Scores
-
-State = Mapping[str, Tensor]
-
-
-class Need(NamedTuple):
-    """Something a scorer must provide: reference, length, tokens, entropy, sum_sq, kl_ref, or column / view by name."""
-
-    kind: str
-    name: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.name!r}" if self.name else self.kind
-
-
-REFERENCE, LENGTH, TOKENS = Need("reference"), Need("length"), Need("tokens")
-
-
-@dataclass(frozen=True)
-class RunInfo:
-    """What an objective may know of the run when its state is made: the annotators' names in vocabulary order."""
-
-    annotators: tuple[str, ...] = (ANONYMOUS,)
+from assent.objectives.parts import Need, RunInfo, State
+from assent.scores import PairScores
 
 
 class Term(NamedTuple):
@@ -47,8 +24,8 @@ class Term(NamedTuple):
 class Objective:
     """Base of all objectives.  Pure: no mean, no device move, no logging, no state of its own.
 
-    Class facts: ``name`` (its one spelling), ``paper`` and ``equation``, ``data`` (kind of rows), ``mean_over`` (what the
-    step's mean divides by), ``couples`` (whether rows of a step depend on each other).
+    Class facts: ``name`` (its one spelling), ``paper`` and ``equation``, ``data`` (kind of rows), ``mean_over``
+    (what the step's mean divides by), ``couples`` (whether rows of a step depend on each other).
     """
 
     name: ClassVar[str]
@@ -98,7 +75,7 @@ class Objective:
         return ones if weight is None else weight.to(ones)
 
     def counts(self, scores: Any) -> Tensor:
-        """What each row adds to the denominator of the step's mean: its weight, times tokens for ``mean_over`` token."""
+        """What each row adds to the denominator of the step's mean: its weight, or weight x tokens."""
         return self.weights(scores)
 
     def rewards(self, scores: PairScores) -> tuple[Tensor, Tensor]:
@@ -118,9 +95,7 @@ class Objective:
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
     def __str__(self) -> str:
-        shown = ", ".join(
-            str(v) if isinstance(v, Objective) else f"{k}={v!r}" for k, v in self.shown_fields().items()
-        )
+        shown = ", ".join(str(v) if isinstance(v, Objective) else f"{k}={v!r}" for k, v in self.shown_fields().items())
         return f"{self.name}({shown})"
 
     def __add__(self, other: Objective) -> Objective:
@@ -158,80 +133,3 @@ class PairwiseObjective(Objective):
             return stored
         target = scores.target.to(stored)
         return target * stored + (1 - target) * self.ordered(scores.swapped(), state)
-
-
-class Wrapper(PairwiseObjective):
-    """An objective made from another one, its field ``base``."""
-
-    base: PairwiseObjective
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.base, PairwiseObjective):
-            raise AssentError(
-                f"{self.name}(...) was given {self.base!s}; expected a pairwise objective such as dpo(), "
-                "and lcpo(...) only as the outermost wrapper"
-            )
-        if any(term.objective.mean_over == "token" for term in self.base.terms()):
-            raise AssentError(
-                f"{self.name}({self.base!s}) mixes a token mean of the whole step with a loss per pair; "
-                "use sft(per='token') inside a wrapper"
-            )
-
-    @property
-    def couples(self) -> Literal["no", "statistic", "step"]:
-        return self.base.couples
-
-    @property
-    def needs(self) -> frozenset[Need]:
-        return self.base.needs
-
-    def children(self) -> tuple[Objective, ...]:
-        return (self.base,)
-
-    def init(self, info: RunInfo) -> State:
-        return scoped("base", self.base.init(info))
-
-    def sums(self, scores: PairScores, state: State) -> dict[str, Tensor]:
-        return scoped("base", self.base.sums(scores, within(state, "base")))
-
-    def update(self, state: State, sums: Mapping[str, Tensor]) -> State:
-        return scoped("base", self.base.update(within(state, "base"), within(sums, "base")))
-
-    def rewards(self, scores: PairScores) -> tuple[Tensor, Tensor]:
-        return self.base.rewards(scores)
-
-
-def scoped(key: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state's names put under ``key``."""
-    return {f"{key}.{name}": value for name, value in state.items()}
-
-
-def within(state: Mapping[str, Tensor], key: str) -> dict[str, Tensor]:
-    """The part of a state that lies under ``key``; everything when the key is empty."""
-    if not key:
-        return dict(state)
-    return {name[len(key) + 1 :]: value for name, value in state.items() if name.startswith(key + ".")}
-
-
-def require(condition: bool, objective: str, field: str, value: Any, allowed: str) -> None:
-    """Refuse a hyper-parameter out of range, naming the field, the value and the allowed range."""
-    if not condition:
-        raise AssentError(f"{objective}: {field} is {value!r}; expected {allowed}")
-
-
-__all__ = [
-    "LENGTH",
-    "REFERENCE",
-    "TOKENS",
-    "Need",
-    "Objective",
-    "PairwiseObjective",
-    "RunInfo",
-    "Scores",
-    "State",
-    "Term",
-    "Wrapper",
-    "require",
-    "scoped",
-    "within",
-]

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from assent.objectives.base import REFERENCE, Need, PairwiseObjective, State, require
+from assent.objectives.base import PairwiseObjective
+from assent.objectives.parts import REFERENCE, Need, State, require
 from assent.objectives.primitives import logistic
 from assent.objectives.registry import explain_foreign, register
 from assent.scores import PairScores

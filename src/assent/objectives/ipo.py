@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from assent.objectives.base import LENGTH, REFERENCE, Need, PairwiseObjective, State, require
+from assent.objectives.base import PairwiseObjective
+from assent.objectives.parts import LENGTH, REFERENCE, Need, State, require
 from assent.objectives.primitives import squared_error
 from assent.objectives.registry import explain_foreign, register
 from assent.scores import PairScores, Scores

@@ -34,8 +34,7 @@ def parse(text: str) -> Objective:
         raise AssentError(
             f"the objective {text!r} cannot be read{where}; expected the form lcpo(dpo(beta=0.1)) + 0.1*sft()"
         ) from None
-    value = _Reader(text.strip()).objective(tree.body)
-    return value
+    return _Reader(text.strip()).objective(tree.body)
 
 
 class _Reader:

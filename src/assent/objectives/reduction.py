@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from assent.objectives.base import Objective, RunInfo, State, within
+from assent.objectives.base import Objective
+from assent.objectives.parts import RunInfo, State, within
 from assent.scores import PairScores, Scores
 
 

@@ -65,9 +65,7 @@ def build(name: str, args: list[Any], kwargs: dict[str, Any]) -> Objective:
         if field in kwargs:
             raise AssentError(f"{name}: {field} is given twice")
     values = dict(zip(fields, args, strict=False)) | kwargs
-    missing = [
-        f for f, p in inspect.signature(maker).parameters.items() if p.default is p.empty and f not in values
-    ]
+    missing = [f for f, p in inspect.signature(maker).parameters.items() if p.default is p.empty and f not in values]
     if missing:
         raise AssentError(f"{name} needs {missing[0]!r}; write {name}({', '.join(fields)})")
     _check_kinds(maker, name, values)

@@ -7,7 +7,8 @@ from typing import Literal
 
 from torch import Tensor
 
-from assent.objectives.base import LENGTH, Need, Objective, PairwiseObjective, RunInfo, State, require
+from assent.objectives.base import Objective, PairwiseObjective
+from assent.objectives.parts import LENGTH, Need, RunInfo, State, require
 from assent.objectives.registry import register
 from assent.scores import PairScores, Scores
 
@@ -17,8 +18,8 @@ from assent.scores import PairScores, Scores
 class SFT(PairwiseObjective):
     r"""NLL of the completion (of the chosen side for pairs), in nats.
 
-    per: "token" is each row's mean over its counted tokens, then the mean over rows; "sequence" the sum over a row's tokens;
-    "batch_token" the mean over all counted tokens of the step.
+    per: "token" is each row's mean over its counted tokens, then the mean over rows; "sequence" the sum over
+    a row's tokens; "batch_token" the mean over all counted tokens of the step.
     """
 
     per: str = "token"

@@ -1,4 +1,4 @@
-"""SimPO: length-normalised, reference-free logistic loss with a target margin.  Meng et al., arXiv:2405.14734, eq. 6."""
+"""SimPO: length-normalised, reference-free logistic loss with a margin.  Meng et al., arXiv:2405.14734, eq. 6."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from assent.objectives.base import LENGTH, Need, PairwiseObjective, State, require
+from assent.objectives.base import PairwiseObjective
+from assent.objectives.parts import LENGTH, Need, State, require
 from assent.objectives.primitives import logistic
 from assent.objectives.registry import explain_foreign, register
 from assent.scores import PairScores
@@ -17,7 +18,7 @@ from assent.scores import PairScores
 class SimPO(PairwiseObjective):
     r"""-log sigmoid(u - gamma), u = beta (mean token log-probability of the chosen minus that of the rejected).
 
-    beta: scale of the reward, in 1 / (nats per token).  gamma: target margin in the units of u (not the ratio gamma / beta).
+    beta: scale of the reward, in 1 / (nats per token).  gamma: target margin in the units of u (not gamma / beta).
     Equal sides give log(1 + e^gamma); gamma = 0 makes the loss of the margin a plain logistic one.
     """
 
@@ -48,7 +49,5 @@ explain_foreign(
     "gamma_beta_ratio",
     "gamma is the margin itself here: write gamma = ratio * beta, such as simpo(beta=2.0, gamma=0.5)",
 )
-explain_foreign(
-    "simpo", "simpo_gamma", "the field is called gamma; the extra SFT term of that tool is written + sft()"
-)
+explain_foreign("simpo", "simpo_gamma", "the field is called gamma; the extra SFT term of that tool is written + sft()")
 explain_foreign("simpo", "cpo_alpha", "SimPO has no SFT term; write simpo(...) + alpha*sft()")

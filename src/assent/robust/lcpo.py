@@ -1,8 +1,8 @@
 """LCPO: expectation-maximisation that makes any pairwise loss robust to wrong labels.  Cao et al., arXiv:2509.24159.
 
-Contract, part 5.  s = L(swapped) - L(stored) is the log-odds that the base loss gives the stored order (eq. 2); a label by an
-annotator of reliability eta adds evidence; the posterior of the stored order, held constant, weighs both orders (eq. 4, 5);
-reliabilities follow the mean of the posteriors (eq. 6, 7).
+Contract, part 5.  s = L(swapped) - L(stored) is the log-odds that the base loss gives the stored order (eq. 2); a label
+by an annotator of reliability eta adds evidence; the posterior of the stored order, held constant, weighs both orders
+(eq. 4, 5); reliabilities follow the mean of the posteriors (eq. 6, 7).
 """
 
 from __future__ import annotations
@@ -16,19 +16,11 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from assent.errors import AssentError
-from assent.objectives.base import (
-    Need,
-    Objective,
-    PairwiseObjective,
-    RunInfo,
-    State,
-    Wrapper,
-    require,
-    scoped,
-    within,
-)
+from assent.objectives.base import Objective, PairwiseObjective
+from assent.objectives.parts import Need, RunInfo, State, require, scoped, within
 from assent.objectives.primitives import binary_cross_entropy
 from assent.objectives.registry import register
+from assent.objectives.wrapper import Wrapper
 from assent.robust.reliability import (
     CLAMP,
     Reliability,
@@ -57,7 +49,7 @@ class LCPO(Objective):
     pool: labels of one pair share one truth (True), or each has its own, as in the paper (False).
     rounds: how often the folds are repeated; read by "crossfit".
 
-    With reliability 1 the posterior is 1: "mixture" is then the base loss, "likelihood" its logistic form -log sigmoid(s).
+    With reliability 1 the posterior is 1: "mixture" is then the base loss, "likelihood" the logistic -log sigmoid(s).
     At 1/2 the labels say nothing and the gradient is 0.
     """
 
@@ -88,8 +80,8 @@ class LCPO(Objective):
         for field, default in _unread(self.mode).items():
             if getattr(self, field) != default:
                 raise AssentError(
-                    f"lcpo: {field} is {getattr(self, field)!r}, but reliability={self.reliability!r} does not read it; "
-                    f"leave {field} out or choose another reliability"
+                    f"lcpo: {field} is {getattr(self, field)!r}, but reliability={self.reliability!r} does not "
+                    f"read it; leave {field} out or choose another reliability"
                 )
 
     @property
@@ -116,9 +108,7 @@ class LCPO(Objective):
 
     def init(self, info: RunInfo) -> State:
         """eta [K] float64 for the run's annotators, and the base's own state."""
-        return {"eta": initial(self.reliability, self.start, info.annotators)} | scoped(
-            "base", self.base.init(info)
-        )
+        return {"eta": initial(self.reliability, self.start, info.annotators)} | scoped("base", self.base.init(info))
 
     def logit(self, scores: PairScores, state: State | None = None) -> Tensor:
         """The induced log-odds s [P] of the stored order, in nats; carries grad."""
@@ -165,7 +155,7 @@ class LCPO(Objective):
         return weights / scores.labels.per_pair(ones, len(scores)).clamp_min(1)
 
     def sums(self, scores: PairScores, state: State) -> dict[str, Tensor]:
-        """Per annotator: weighted sum of P(the annotator was right) and weighted count of labels, gold ones left out."""
+        """Per annotator: weighted sum of P(the annotator was right) and weighted count; gold labels left out."""
         with torch.no_grad():
             _, w, labels = self._posterior(self.logit(scores, state), scores, state)
             right = label_is_right(w, labels.p, _eta(state, labels, w)).double()

@@ -39,8 +39,8 @@ def evidence(p: Tensor, eta: Tensor) -> Tensor:
 def label_is_right(w: Tensor, p: Tensor, eta: Tensor) -> Tensor:
     """P(the annotator was right) [J] given w = P(stored order is right): w at p = 1, 1 - w at p = 0.
 
-    For soft labels it is the exact E-step of the likelihood eta p + (1 - eta)(1 - p): a tie leaves the reliability where it is,
-    so that EM's marginal likelihood never falls.
+    For soft labels it is the exact E-step of the likelihood eta p + (1 - eta)(1 - p): a tie leaves the reliability
+    where it is, so that EM's marginal likelihood never falls.
     """
     stored = eta * p / (eta * p + (1 - eta) * (1 - p))
     swapped = eta * (1 - p) / (eta * (1 - p) + (1 - eta) * p)
@@ -56,9 +56,7 @@ def mode_of(value: Reliability) -> str:
 
 def check(value: Any) -> Reliability:
     """The value in its canonical form; an error that names the four kinds otherwise."""
-    if value in ("online", "crossfit") or (
-        isinstance(value, str) and value.startswith("audit:") and value[6:]
-    ):
+    if value in ("online", "crossfit") or (isinstance(value, str) and value.startswith("audit:") and value[6:]):
         return value
     if isinstance(value, Mapping) and value:
         return Given({_name(k): _probability(v, f"reliability of {k!r}") for k, v in value.items()})
@@ -116,7 +114,5 @@ def read_audit(folder: str) -> dict[str, float]:
             f"lcpo: reliability='audit:{folder}' found no {path}; run assent audit FILE --out {folder} first"
         ) from None
     except (ValueError, KeyError, TypeError) as error:
-        raise AssentError(
-            f"lcpo: {path} is not an audit's result ({error}); run assent audit again"
-        ) from None
+        raise AssentError(f"lcpo: {path} is not an audit's result ({error}); run assent audit again") from None
     return known

@@ -1,4 +1,4 @@
-"""Label smoothing of any pairwise loss; over DPO it is cDPO (Mitchell 2023, "A note on DPO with noisy preferences", eq. 3)."""
+"""Label smoothing of any pairwise loss; over DPO it is cDPO: Mitchell, "A note on DPO with noisy preferences"."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from assent.objectives.base import PairwiseObjective, State, Wrapper, require, within
+from assent.objectives.base import PairwiseObjective
 from assent.objectives.dpo import DPO
+from assent.objectives.parts import State, require, within
 from assent.objectives.registry import alias, explain_foreign, register
+from assent.objectives.wrapper import Wrapper
 from assent.scores import PairScores
 
 

@@ -1,4 +1,4 @@
-"""The unbiased correction for labels flipped at a known rate; over DPO it is rDPO.  Chowdhury et al., arXiv:2403.00409."""
+"""The unbiased correction for labels flipped at a known rate; over DPO it is rDPO.  Ray Chowdhury, arXiv:2403.00409."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from assent.objectives.base import PairwiseObjective, State, Wrapper, require, within
+from assent.objectives.base import PairwiseObjective
 from assent.objectives.dpo import DPO
+from assent.objectives.parts import State, require, within
 from assent.objectives.registry import alias, explain_foreign, register
+from assent.objectives.wrapper import Wrapper
 from assent.scores import PairScores
 
 
@@ -17,8 +19,8 @@ from assent.scores import PairScores
 class Unbiased(Wrapper):
     r"""[(1 - eps) L(stored) - eps L(swapped)] / (1 - 2 eps).
 
-    eps: known flip rate, in [0, 1/2); eps = 0 is the base loss.  Its mean over flips with rate eps is the loss of the clean
-    label, exactly.  Over DPO it equals L(s) - s eps / (1 - 2 eps): unbounded below, pushes margins up.
+    eps: known flip rate, in [0, 1/2); eps = 0 is the base loss.  Its mean over flips with rate eps is the loss of the
+    clean label, exactly.  Over DPO it equals L(s) - s eps / (1 - 2 eps): unbounded below, pushes margins up.
     """
 
     base: PairwiseObjective
@@ -43,6 +45,4 @@ def rdpo(beta: float = 0.1, eps: float = 0.1) -> Unbiased:
 
 
 explain_foreign("rdpo", "label_smoothing", "the field is called eps")
-explain_foreign(
-    "rdpo", "alpha", "rdpo is the robust DPO of 2403.00409; the length-regularised R-DPO has another name"
-)
+explain_foreign("rdpo", "alpha", "rdpo is the robust DPO of 2403.00409; the length-regularised R-DPO has another name")

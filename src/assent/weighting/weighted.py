@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from assent.errors import AssentError
-from assent.objectives.base import Need, PairwiseObjective, State, Wrapper, within
+from assent.objectives.base import PairwiseObjective
+from assent.objectives.parts import Need, State, within
 from assent.objectives.registry import register
+from assent.objectives.wrapper import Wrapper
 from assent.scores import PairScores
 
 
 @register
 @dataclass(frozen=True)
 class Weighted(Wrapper):
-    """L times the pair's value in ``column``; part of the loss, not renormalised (row weights are: use the weight column).
+    """L times the pair's value in ``column``; part of the loss, not renormalised (row weights, column weight, are).
 
     column: name of a numeric column of the data; the two orders of a pair share its value.
     """
@@ -27,9 +29,7 @@ class Weighted(Wrapper):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not isinstance(self.column, str) or not self.column:
-            raise AssentError(
-                f"weighted: column is {self.column!r}; expected the name of a numeric column of the data"
-            )
+            raise AssentError(f"weighted: column is {self.column!r}; expected the name of a numeric column of the data")
 
     @property
     def needs(self) -> frozenset[Need]:
