@@ -7,7 +7,7 @@ margins; the same fixed points, reached by a Newton search that falls back on EM
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from assent.errors import AssentError
 from assent.robust.identify import Evidence, evidence_of
-from assent.robust.likelihood import Local, Model, Point, prepare
+from assent.robust.likelihood import PHI_EDGE, TAU_EDGE, Local, Model, Point, prepare
 from assent.robust.shrinkage import fit_prior
 from assent.scores import Labels
 
@@ -27,6 +27,8 @@ class Estimate:
     eta [K]: P(a label of annotator k names the true order).  temperature: T in P(z = stored) = sigmoid(T s).
     posterior [P]: that the stored order is right.  correct [J]: that the label names the true order, nan for ties.
     noise_rate: weighted mean of 1 - correct.  log_likelihood: nats, weighted by the pairs' mean weights.
+    mirror_log_likelihood: the greatest found with every judgement read the other way; a difference below about 2 means
+    that the data do not tell which side is right (with labels alone both are equal).
     prior: pseudo-counts (right, wrong) added to every annotator; (0, 0) for plain maximum likelihood.
     """
 
@@ -36,6 +38,7 @@ class Estimate:
     correct: Tensor
     noise_rate: float
     log_likelihood: float
+    mirror_log_likelihood: float
     iterations: int
     converged: bool
     evidence: Evidence
@@ -78,11 +81,10 @@ def estimate(
     fit_temperature = temperature == "fit" and logit is not None
     model = prepare(logit, labels, annotators, pairs, fit_temperature=fit_temperature)
     point = _start(model, start, 1.0 if temperature == "fit" else float(temperature))
-    if prior == "fit":
-        search = fit_prior(model, point, lambda m, at: _maximise(m, at, max_iter, tol))
-    else:
-        search = _maximise(model.with_prior(prior or (0.0, 0.0)), point, max_iter, tol)
-    return _finish(search, logit, labels)
+    search, mirror = _both_sides(model, _maximise(model, point, max_iter, tol), max_iter, tol)
+    if prior is not None and prior != (0.0, 0.0):
+        search = _shrunken(search, prior, max_iter, tol)
+    return _finish(search, mirror, logit, labels)
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,40 @@ def _maximise(model: Model, point: Point, max_iter: int, tol: float) -> Search:
         candidates = _newton_steps(model, point, local) if iteration >= 2 else ()
         point, local = _best(model, point, local, em, candidates)
     return Search(model, point, local, max_iter, _residual(point, model.em_step(point, local), counts) < tol)
+
+
+def _both_sides(model: Model, search: Search, max_iter: int, tol: float) -> tuple[Search, float]:
+    """The likelier of the two sides, and the log-likelihood of the other.
+
+    Where pairs carry one label each and none is gold, the likelihood is concave in every reliability and one search
+    is enough; the other side is then told by the mirrored reliabilities with margins that say nothing.
+    """
+    mirrored = Point(-search.point.phi, search.point.tau)
+    symmetric = model.logit is None and bool((model.free > 0).all())
+    if not model.single and not symmetric:
+        other = _maximise(model, mirrored, max_iter, tol)
+        if (other.point.eta - search.point.eta).abs().max() > 1e-3:
+            if other.local.log_likelihood > search.local.log_likelihood:
+                search, other = other, search
+            return search, other.local.log_likelihood
+    if model.fit_temperature:
+        mirrored = Point(mirrored.phi, mirrored.tau.new_tensor(TAU_EDGE[0]))
+    return search, model.at(mirrored).log_likelihood
+
+
+def _shrunken(search: Search, prior: tuple[float, float] | Literal["fit"], max_iter: int, tol: float) -> Search:
+    """The reliabilities under pseudo-counts, at the temperature of the plain maximum.
+
+    The temperature stays: shrunken reliabilities are too alike, and a temperature fitted beside them would make up
+    for that by being too high (measured: 1.59 for a true 1.43, where the plain maximum gives 1.45).
+    """
+    fixed = replace(search.model, fit_temperature=False)
+    if prior == "fit":
+        end = fit_prior(fixed, search, lambda model, point: _maximise(model, point, max_iter, tol))
+    else:
+        end = _maximise(fixed.with_prior(prior), search.point, max_iter, tol)
+    model = search.model.with_prior(end.model.prior)
+    return replace(end, model=model, local=model.at(end.point), iterations=search.iterations + end.iterations)
 
 
 def _residual(point: Point, em: Point, counts: Tensor) -> float:
@@ -145,7 +181,7 @@ def _size(local: Local) -> float:
 
 def _newton_steps(model: Model, point: Point, local: Local):
     """Newton points at full, half and quarter length, at most 3 in any logit and 1 in log T."""
-    step = _conjugate_gradients(model, local)
+    step = _conjugate_gradients(model, point, local)
     limit = torch.full_like(step, 3.0)
     limit[-1] = 1.0
     step = step.clamp(-limit, limit)
@@ -153,31 +189,65 @@ def _newton_steps(model: Model, point: Point, local: Local):
         yield point.moved(point.phi + length * step[:-1], point.tau + length * step[-1])
 
 
-def _conjugate_gradients(model: Model, local: Local, max_steps: int = 60) -> Tensor:
-    """Solve information x step = gradient, stopped early where the information is not positive."""
-    diagonal = torch.maximum(model.information_diagonal(local), 0.02 * local.complete)
-    scale = torch.where(diagonal > 0, 1 / diagonal.clamp(min=1e-300), 0.0)
-    residual = torch.where(diagonal > 0, local.gradient, 0.0)
-    x, z = torch.zeros_like(residual), scale * residual
+def _conjugate_gradients(model: Model, point: Point, local: Local, max_steps: int = 60) -> Tensor:
+    """Solve information x step = gradient, stopped early where the information is not positive.
+
+    The preconditioner is the information's diagonal with its row and column of the temperature, solved exactly: for
+    pairs with one label each that is all of it.
+    """
+    arrow = _Arrow.of(model, point, local)
+    residual = torch.where(arrow.live, local.gradient, 0.0)
+    x, z = torch.zeros_like(residual), arrow.solve(residual)
     direction, product = z.clone(), float(residual @ z)
-    target = product * min(0.01, product)  # solved ever more closely as the end comes near
+    target = 1e-6 * product
     for step in range(max_steps):
         if product <= max(target, 1e-28):
             break
-        image = model.information_times(local, direction)
+        image = torch.where(arrow.live, model.information_times(local, direction), 0.0)
         curvature = float(direction @ image)
-        if curvature <= 1e-3 * float(direction @ (diagonal * direction)):
+        if curvature <= 1e-3 * product:
             return x if step else z
         length = product / curvature
         x = x + length * direction
         residual = residual - length * image
-        z = scale * residual
+        z = arrow.solve(residual)
         product, previous = float(residual @ z), product
         direction = z + (product / previous) * direction
     return x
 
 
-def _finish(search: Search, logit: Tensor | None, labels: Labels) -> Estimate:
+@dataclass(frozen=True)
+class _Arrow:
+    """A positive matrix [K + 1, K + 1] with a diagonal, and a last row and column; ``live`` marks what may move."""
+
+    live: Tensor
+    diagonal: Tensor
+    column: Tensor
+    corner: float
+
+    @staticmethod
+    def of(model: Model, point: Point, local: Local) -> _Arrow:
+        diagonal = torch.maximum(model.information_diagonal(local), 0.02 * local.complete)[:-1]
+        outward = (point.phi.abs() >= PHI_EDGE) & (local.gradient[:-1] * point.phi > 0)
+        live = torch.ones_like(local.complete, dtype=torch.bool)
+        live[:-1] = (diagonal > 0) & ~outward
+        live[-1] = model.fit_temperature
+        unit = torch.zeros_like(local.complete)
+        unit[-1] = float(model.fit_temperature)
+        column = torch.where(live, model.information_times(local, unit), 0.0)
+        diagonal = torch.where(live[:-1], diagonal, 1.0)
+        corner = float(column[-1] - (column[:-1] ** 2 / diagonal).sum())
+        corner = max(corner, 0.02 * float(local.complete[-1]), 1e-12)
+        return _Arrow(live, diagonal, column[:-1], corner)
+
+    def solve(self, right: Tensor) -> Tensor:
+        """The matrix's inverse times ``right``."""
+        last = (right[-1] - (self.column * right[:-1] / self.diagonal).sum()) / self.corner
+        last = last * self.live[-1]
+        return torch.cat([(right[:-1] - self.column * last) / self.diagonal, last[None]])
+
+
+def _finish(search: Search, mirror: float, logit: Tensor | None, labels: Labels) -> Estimate:
     """The Estimate at the end of a search."""
     model, local = search.model, search.local
     w = model.to_labels(local.posterior)
@@ -193,6 +263,7 @@ def _finish(search: Search, logit: Tensor | None, labels: Labels) -> Estimate:
         correct=correct,
         noise_rate=float(noise),
         log_likelihood=local.log_likelihood,
+        mirror_log_likelihood=mirror,
         iterations=search.iterations,
         converged=search.converged,
         evidence=evidence_of(logit is not None, labels, model.annotators),

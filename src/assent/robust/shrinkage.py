@@ -13,14 +13,14 @@ from assent.robust.likelihood import Model, Point
 S = TypeVar("S")
 
 
-def fit_prior(model: Model, point: Point, maximise: Callable[[Model, Point], S], rounds: int = 8) -> S:
+def fit_prior(model: Model, plain: S, maximise: Callable[[Model, Point], S], rounds: int = 8) -> S:
     """Alternate between reliabilities under pseudo-counts (a, b) and the (a, b) that suit them.
 
     An annotator's margins and labels are worth as many clear verdicts as give the same curvature; the pseudo-counts
     maximise the Beta-binomial likelihood of those verdicts.  With fewer than 3 annotators there is nothing to learn
-    from the others and the plain maximum of the likelihood is returned.
+    from the others and ``plain``, the maximum of the likelihood, is returned.
     """
-    search = maximise(model, point)
+    search = plain
     seen = model.counts() > 0
     if int(seen.sum()) < 3:
         return search
