@@ -1,0 +1,125 @@
+"""One optimiser step's loss and gradients from its micro-batches, on any number of ranks.  Contract, part 4.
+
+Every additive term is divided by the whole step's denominator, which the rows alone give, so that 1 x 8 = 8 x 1 = two ranks.
+Objectives whose rows depend on each other go scores first: a pass without gradients collects the step's scores, the objective
+gives d loss / d scores, and a second pass carries that gradient through the model micro-batch by micro-batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from assent.objectives import Objective, combine, partial_sums
+from assent.training.gather import concatenate, leaves, on_ranks, pad_rows, with_leaves
+
+Score = Callable[[Sequence[Any]], Any]
+"""Rows -> PairScores or Scores, with gradient where gradients are enabled."""
+
+
+@dataclass
+class Outcome:
+    """What a step gave on this rank: its part of the loss (parts add up over ranks) and the objective's statistics."""
+
+    loss: Tensor
+    sums: dict[str, Tensor] = field(default_factory=dict)
+
+    def add_sums(self, more: Mapping[str, Tensor]) -> None:
+        for name, value in more.items():
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
+
+
+def denominators(objective: Objective, blank: Any) -> Tensor:
+    """[terms] float64: what the rows of ``blank`` (scores whose log-probabilities do not matter) add to each mean."""
+    return torch.stack([t.objective.counts(blank).sum().double() for t in objective.terms()])
+
+
+def all_reduce(value: Tensor) -> Tensor:
+    """The sum over ranks; the value itself on a single one."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.all_reduce(value)
+    return value
+
+
+@dataclass
+class Step:
+    """How a step is run: the objective with its state, the scoring of rows, and how gradients reach the parameters.
+
+    score_apart: the same without exchanging anything between ranks.  backward: adds the gradient of a scalar.  ranks: over how many ranks gradients are averaged afterwards.
+    hold: context in which gradients are not yet exchanged between ranks.  observe: told rows and scores, once each.
+    """
+
+    objective: Objective
+    state: Mapping[str, Tensor]
+    score: Score
+    score_apart: Score
+    backward: Callable[[Tensor], None]
+    ranks: int = 1
+    hold: Callable[[], AbstractContextManager] = nullcontext
+    observe: Callable[[Sequence[Any], Any], None] = lambda rows, scores: None
+
+    def run(self, batches: Sequence[Sequence[Any]], totals: Tensor, real: int) -> Outcome:
+        """Gradients of the step's loss over ``batches``, the first ``real`` rows of which are not fillers."""
+        if self.objective.couples != "no" and (len(batches) > 1 or self.ranks > 1):
+            return self._scores_first(batches, real)
+        outcome = None
+        for rows, context in self._contexts(batches):
+            with context:
+                scores = self.score(rows)
+                divisors = list(totals.to(self._value(scores)).unbind())
+                loss = combine(partial_sums(self.objective, scores, self.state), divisors)
+                self.backward(loss * self.ranks)
+            outcome = outcome or Outcome(torch.zeros_like(loss.detach()))
+            outcome.loss += loss.detach()
+            outcome.add_sums(self.objective.sums(scores, self.state))
+            self.observe(rows, scores)
+        return outcome
+
+    def _contexts(self, batches: Sequence[Sequence[Any]]) -> Iterable[tuple[Sequence[Any], AbstractContextManager]]:
+        """Each micro-batch with its context: gradients are exchanged between ranks in the last one only."""
+        for i, rows in enumerate(batches):
+            yield rows, nullcontext() if i == len(batches) - 1 else self.hold()
+
+    @staticmethod
+    def _value(scores: Any) -> Tensor:
+        return scores.chosen.logp if hasattr(scores, "chosen") else scores.logp
+
+    def _scores_first(self, batches: Sequence[Sequence[Any]], real: int) -> Outcome:
+        """Pass one: scores of all real rows; the objective's gradient on them; pass two: that gradient through the model."""
+        own = self._first_pass(batches, real)
+        everyone, at = on_ranks(own)
+        inputs = leaves(own)
+        scores = concatenate([*everyone[:at], with_leaves(own, inputs), *everyone[at + 1 :]])
+        loss = combine(partial_sums(self.objective, scores, self.state))
+        found = torch.autograd.grad(loss, list(inputs.values()), allow_unused=True)
+        slopes = {name: g for name, g in zip(inputs, found, strict=True) if g is not None}
+        outcome = Outcome(loss.detach() / self.ranks)
+        if at == 0:  # the statistics are those of the whole step already
+            outcome.add_sums(self.objective.sums(scores, self.state))
+        else:
+            outcome.sums = {k: torch.zeros_like(v) for k, v in self.objective.sums(scores, self.state).items()}
+        start: dict[str, int] = {}
+        for rows, context in self._contexts(batches):
+            with context:
+                scores = self.score(rows)
+                carried = [pad_rows(slopes, name, value, start) for name, value in leaves(scores, detach=False).items()]
+                total = sum((slope * value).sum() for slope, value in carried if value.requires_grad)
+                self.backward(total * self.ranks)
+            self.observe(rows, scores)
+        return outcome
+
+    def _first_pass(self, batches: Sequence[Sequence[Any]], real: int) -> Any:
+        """Scores of this rank's real rows without gradients; random draws are left as they were for the second pass."""
+        devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
+        found, left = [], real
+        with torch.random.fork_rng(devices=devices), torch.no_grad():
+            for rows in batches:
+                rows, left = list(rows[:left]), left - len(rows[:left])
+                if rows:
+                    found.append(self.score_apart(rows))
+        return concatenate(found) if found else None

@@ -1,0 +1,243 @@
+"""The trainer: transformers.Trainer whose batch is the whole optimiser step of a rank."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from transformers import Trainer, TrainerCallback, TrainingArguments
+
+from assent.errors import AssentError
+from assent.objectives import Objective, RunInfo, combine, partial_sums
+from assent.scoring.forward import evaluating
+from assent.training.batches import Rows, StepSampler, identity, rows_only, split
+from assent.training.checkpoints import grown, load_state, save_state
+from assent.training.gather import concatenate, on_ranks
+from assent.training.interrupt import Interrupt
+from assent.training.metrics import Metrics
+from assent.training.step import Outcome, Step, all_reduce, denominators
+
+Observer = Callable[[Sequence[Any], Any, Mapping[str, Tensor]], None]
+"""Told (rows, scores, objective's state) of every micro-batch that is trained on, once."""
+
+
+class PreferenceTrainer(Trainer):
+    """Minimises an objective over tokenised rows; checkpoints, trackers, adapters and launchers are transformers'.
+
+    A batch holds ``per_device_train_batch_size * gradient_accumulation_steps`` rows, one optimiser step of a rank; it is
+    run in micro-batches of ``per_device_train_batch_size``, which change neither loss nor gradient.
+    scorer: rows -> scores, with ``on(model)``.  annotators: their names in vocabulary order.
+    observers: see Observer.  interrupt: when it is asked, the run saves a checkpoint and stops.
+    Raises AssentError at the first loss that is not finite, before the parameters have moved.
+    """
+
+    def __init__(
+        self, model: Any, args: TrainingArguments, rows: Sequence[Any], *, scorer: Any, objective: Objective,
+        annotators: tuple[str, ...] = RunInfo().annotators, eval_rows: Sequence[Any] | None = None,
+        observers: Sequence[Observer] = (), interrupt: Interrupt | None = None, on_nonfinite: Any = None,
+        **kwargs: Any,
+    ) -> None:  # fmt: skip
+        self.rows_per_rank = args.per_device_train_batch_size * args.gradient_accumulation_steps
+        args.gradient_accumulation_steps = 1  # the micro-batches are run here, inside one step of the loop
+        if args.n_gpu > 1:
+            args._n_gpu = 1  # DataParallel would split rows from their step; several devices need a launcher
+        self.scorer, self.objective, self.annotators = scorer, objective, annotators
+        self.observers, self.interrupt, self.on_nonfinite = list(observers), interrupt or Interrupt(), on_nonfinite
+        self.stopping = False
+        self.metrics, self._sums = Metrics(objective), {}
+        super().__init__(
+            model, args, data_collator=identity, train_dataset=Rows(rows),
+            eval_dataset=None if eval_rows is None else Rows(eval_rows), **kwargs,
+        )  # fmt: skip
+        self.objective_state = self._placed(objective.init(RunInfo(annotators)))
+        self.add_callback(_Loop(self))
+
+    # ---- rows -----------------------------------------------------------------------------------------
+
+    def step_sampler(self) -> StepSampler:
+        """The order of the rows on this rank."""
+        a = self.args
+        return StepSampler(
+            len(self.train_dataset), self.rows_per_rank, a.seed if a.data_seed is None else a.data_seed,
+            shuffle=a.train_sampling_strategy == "random", drop_last=a.dataloader_drop_last,
+            rank=a.process_index, ranks=a.world_size,
+        )  # fmt: skip
+
+    def get_train_dataloader(self) -> DataLoader:
+        """Whole steps in the order of ``step_sampler``; no row is repeated to even out ranks."""
+        self.sampler = self.step_sampler()
+        a = self.args
+        return DataLoader(
+            self.train_dataset, batch_sampler=self.sampler, collate_fn=identity, generator=torch.Generator(),
+            num_workers=a.dataloader_num_workers, prefetch_factor=a.dataloader_prefetch_factor,
+            persistent_workers=a.dataloader_persistent_workers,
+        )  # fmt: skip
+
+    def get_total_train_batch_size(self, args: TrainingArguments) -> int:
+        """Rows of an optimiser step over all ranks."""
+        return self.rows_per_rank * args.world_size
+
+    def floating_point_ops(self, inputs: Sequence[Any]) -> int:
+        """Six per parameter and token."""
+        tokens = sum(len(s.ids) for row in inputs for s in _sequences(row))
+        return 6 * tokens * sum(p.numel() for p in self.model.parameters())
+
+    # ---- a step ---------------------------------------------------------------------------------------
+
+    def _score(self, model: Any, rows: Sequence[Any]) -> Any:
+        with self.accelerator.autocast():
+            return self.scorer.on(model).scores(rows, self.objective.needs)
+
+    def training_step(self, model: Any, inputs: Sequence[Any], num_items_in_batch: Any = None) -> Tensor:
+        """Gradients of the whole step's loss; gives this rank's part times the number of ranks, which logging averages."""
+        model.train()
+        if callable(getattr(self.optimizer, "train", None)):
+            self.optimizer.train()
+        device = self.args.device
+        blank = rows_only(inputs, device)
+        step = Step(
+            objective=self.objective,
+            state=self.objective_state,
+            score=partial(self._score, model),
+            score_apart=partial(self._score, self.accelerator.unwrap_model(model)),
+            backward=self.accelerator.backward,
+            ranks=self.args.world_size,
+            hold=lambda: self.accelerator.no_sync(model),
+            observe=self._observe,
+        )
+        totals = all_reduce(denominators(self.objective, blank).to(device))
+        outcome = step.run(split(inputs, self._train_batch_size), totals, getattr(inputs, "real", len(inputs)))
+        self._check(outcome, inputs)
+        self._sums = outcome.sums
+        return (outcome.loss * self.args.world_size).to(device)
+
+    def _observe(self, rows: Sequence[Any], scores: Any) -> None:
+        self.metrics.add(scores, self.objective_state)
+        for observer in self.observers:
+            observer(rows, scores, self.objective_state)
+
+    def _check(self, outcome: Outcome, inputs: Sequence[Any]) -> None:
+        """Agree over ranks whether the loss is finite and whether somebody asked to stop."""
+        flags = torch.stack([
+            (~torch.isfinite(outcome.loss)).float(),
+            torch.tensor(float(self.interrupt.asked), device=outcome.loss.device),
+        ])  # fmt: skip
+        broken, asked = (all_reduce(flags) > 0).tolist()
+        self.stopping = self.stopping or asked
+        if broken:
+            where = self.on_nonfinite(inputs) if self.on_nonfinite else None
+            saved = f"; its rows are in {where}" if where else ""
+            raise AssentError(
+                f"the loss of step {self.state.global_step + 1} is not finite{saved}; "
+                "lower the learning rate or look at these rows"
+            )
+
+    def update_state(self) -> None:
+        """Move the objective's state by the step's statistics; a step that the optimiser skipped leaves it alone."""
+        sums, self._sums = self._sums, {}
+        if not sums or self.accelerator.optimizer_step_was_skipped:
+            return
+        names = sorted(sums)
+        flat = all_reduce(torch.cat([sums[n].reshape(-1).double() for n in names]))
+        parts = flat.split([sums[n].numel() for n in names])
+        sums = {n: part.reshape(sums[n].shape).to(sums[n]) for n, part in zip(names, parts, strict=True)}
+        self.objective_state = self._placed(self.objective.update(self.objective_state, sums))
+
+    def _placed(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: value.detach().to(self.args.device) for name, value in state.items()}
+
+    # ---- evaluation and logging -----------------------------------------------------------------------
+
+    @torch.no_grad()
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """Loss and metrics over held-out rows, reduced as one step; the objective's state does not move."""
+        data = self.eval_dataset if eval_dataset is None else eval_dataset
+        rows = data if isinstance(data, Rows) else Rows(data)
+        a, started = self.args, time.time()
+        sampler = StepSampler(
+            len(rows), a.eval_batch_size, 0, shuffle=False, rank=a.process_index, ranks=a.world_size
+        )
+        metrics, kept, sums = Metrics(self.objective), [], 0.0
+        model = self.accelerator.unwrap_model(self.model)
+        coupled = self.objective.couples != "no"
+        with evaluating(model):
+            for numbers in sampler:
+                batch = identity([rows[i] for i in numbers])
+                scores = self._score(model, batch)
+                metrics.add(scores, self.objective_state)
+                if coupled:
+                    kept.append(scores if batch.real == len(batch) else self._score(model, batch[: batch.real]))
+                else:
+                    parts = partial_sums(self.objective, scores, self.objective_state)
+                    sums = sums + torch.stack([torch.stack([p.numerator, p.denominator]).double() for p in parts])
+        if coupled:
+            whole = concatenate(on_ranks(concatenate([k for k in kept if len(k)]))[0])
+            loss = combine(partial_sums(self.objective, whole, self.objective_state)).item()
+        else:
+            sums = all_reduce(sums)
+            terms = self.objective.terms()
+            loss = sum((t.coefficient * n / d.clamp_min(1e-30)).item() for t, (n, d) in zip(terms, sums, strict=True))
+        seconds = time.time() - started
+        found = {"loss": loss, **metrics.read(), "runtime": round(seconds, 4),
+                 "samples_per_second": round(len(rows) / seconds, 3)}  # fmt: skip
+        output = {f"{metric_key_prefix}_{name}": value for name, value in found.items()}
+        self.log(output)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, output)
+        return output
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Training logs carry the metrics since the last log and the reliabilities now."""
+        if "loss" in logs:
+            logs |= self.metrics.read()
+            logs |= self.metrics.reliabilities(self.objective_state, self.annotators)
+        super().log(logs, start_time)
+
+    # ---- checkpoints ----------------------------------------------------------------------------------
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """The model's files, and beside them the objective's state with the annotators' names."""
+        super().save_model(output_dir, _internal_call)
+        if self.args.should_save:
+            folder = Path(output_dir or self.args.output_dir)
+            save_state(folder, self.objective_state, self.annotators, str(self.objective))
+
+    def restore(self, checkpoint: Path) -> None:
+        """Take the objective's state from a checkpoint; names that are new keep their start."""
+        state, names, objective = load_state(checkpoint)
+        if objective != str(self.objective):
+            raise AssentError(
+                f"{str(checkpoint)!r} was trained with {objective}, this run asks for {self.objective!s}; "
+                "resume with the same objective or choose another directory"
+            )
+        fresh = self.objective.init(RunInfo(self.annotators))
+        self.objective_state = self._placed(grown(state, names, fresh, self.annotators))
+
+
+class _Loop(TrainerCallback):
+    """The trainer's own places in the loop."""
+
+    def __init__(self, trainer: PreferenceTrainer) -> None:
+        self.trainer = trainer
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.trainer.sampler.set_epoch(state.global_step // max(len(self.trainer.sampler), 1))
+
+    def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.trainer.update_state()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
+        if self.trainer.stopping:
+            control.should_save = control.should_training_stop = True
+        return control
+
+
+def _sequences(row: Any) -> tuple[Any, ...]:
+    return (row.chosen, row.rejected) if hasattr(row, "chosen") else (row.sequence,)
