@@ -1,0 +1,182 @@
+"""The scorer of causal language models: the straightforward right-padded path, the oracle for anything faster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from assent.errors import AssentError
+from assent.objectives.base import Need
+from assent.scores import Column, Labels, PairScores, Scores, Swap, Tokens
+from assent.scoring.batch import Batch, collate
+from assent.scoring.forward import TokenValues, device_of, evaluating, kept_logits, token_values
+from assent.scoring.reference import Reference
+
+EXTRAS = ("entropy", "sum_sq", "kl_ref")
+"""Per-token values that need the whole next-token distribution."""
+
+SWAP_RULES: dict[str, Swap] = {"margin": "negate", "logit": "negate", "p_chosen": "complement"}
+EXCHANGED = {"score_chosen": "score_rejected", "score_rejected": "score_chosen"}
+
+
+@dataclass(frozen=True)
+class CausalLMScorer:
+    """Log-probabilities of token pairs or token examples under a causal language model and its reference.
+
+    model: the policy (``AutoModelForCausalLM``, with or without an adapter).  reference: None for objectives
+    without one.  pad_token_id: any id of the vocabulary; it fills the batch and is never scored.
+    """
+
+    model: nn.Module
+    reference: Reference | None = None
+    pad_token_id: int = 0
+
+    @property
+    def provides(self) -> frozenset[str]:
+        kinds = {"length", "tokens", "entropy", "sum_sq", "column"}
+        if self.reference is not None:
+            kinds.add("reference")
+            if self.reference.has_logits:
+                kinds.add("kl_ref")
+        return frozenset(kinds)
+
+    def on(self, model: nn.Module) -> CausalLMScorer:
+        """The same scorer with another policy, such as the trainer's wrapped one."""
+        return replace(self, model=model)
+
+    def scores(self, rows: Sequence[Any], needs: Iterable[Need] | None = None) -> PairScores | Scores:
+        """Scores of token pairs (-> PairScores) or token examples (-> Scores), in their order.
+
+        One forward pass over chosen and rejected together.  ``needs`` None: sums, lengths, tokens, and the
+        reference where there is one.  Weights, labels and targets are carried along; columns when needed by name.
+        Raises AssentError on a mixture of row kinds, an empty batch or a missing column.
+        """
+        needs = self._default_needs() if needs is None else frozenset(needs)
+        kinds = {need.kind for need in needs}
+        pairs = _are_pairs(rows)
+        sequences = [r.chosen for r in rows] + [r.rejected for r in rows] if pairs else [r.sequence for r in rows]
+        batch = collate(sequences, self.pad_token_id, device_of(self.model))
+        values, ref_logp = self._forward(batch, sequences, kinds)
+        names = sorted(need.name for need in needs if need.kind == "column")
+        if not pairs:
+            columns = _example_columns(rows, names, values.logp)
+            return replace(_side(batch, values, ref_logp, 0, len(rows)), columns=columns)
+        chosen = _side(batch, values, ref_logp, 0, len(rows))
+        rejected = _side(batch, values, ref_logp, len(rows), 2 * len(rows))
+        return PairScores(
+            chosen=chosen,
+            rejected=rejected,
+            weight=_numbers([r.weight for r in rows], values.logp),
+            target=_numbers([r.target for r in rows], values.logp),
+            labels=_labels(rows, values.logp),
+            columns=_pair_columns(rows, names, values.logp),
+        )
+
+    def _default_needs(self) -> frozenset[Need]:
+        return frozenset() if self.reference is None else frozenset({Need("reference")})
+
+    def _forward(self, batch: Batch, sequences: Sequence[Any], kinds: set[str]) -> tuple[TokenValues, Tensor | None]:
+        """Policy values and reference log-probabilities [T]; the reference first, before the policy has a graph."""
+        ref_logits = ref_logp = None
+        if kinds & {"reference", "kl_ref"}:
+            if self.reference is None:
+                raise AssentError("a reference is needed and this scorer has none; give one when the scorer is built")
+            with torch.no_grad():
+                if "kl_ref" in kinds:
+                    ref_logits = self.reference.logits(self.model, batch)
+                    ref_logp = token_values(ref_logits, batch).logp
+                else:
+                    ref_logp = self.reference.logp(self.model, batch, sequences)
+        logits = kept_logits(self.model, batch)
+        values = token_values(logits, batch, kinds & set(EXTRAS), ref_logits)
+        return values, None if ref_logp is None else ref_logp.to(values.logp)
+
+
+def starting_margin(scorer: CausalLMScorer, rows: Sequence[Any], batch_size: int = 8) -> float:
+    """Largest |chosen - rejected log-ratio| over the rows, in evaluation mode, in nats per sequence.
+
+    0 (to 1e-6 in float32, 2e-2 in bfloat16) wherever policy and reference are the same weights.
+    """
+    largest = 0.0
+    with evaluating(scorer.model), torch.no_grad():
+        for start in range(0, len(rows), batch_size):
+            scores = scorer.scores(rows[start : start + batch_size], {Need("reference")})
+            gap = scores.log_ratio_gap if isinstance(scores, PairScores) else scores.log_ratio
+            largest = max(largest, gap.abs().max().item())
+    return largest
+
+
+def _are_pairs(rows: Sequence[Any]) -> bool:
+    kinds = {hasattr(row, "chosen") for row in rows}
+    if len(kinds) != 1:
+        what = "a mixture of pairs and single completions" if kinds else "no rows"
+        raise AssentError(f"the scorer was given {what}; expected token pairs, or token examples, in one batch")
+    return kinds.pop()
+
+
+def _numbers(values: Sequence[float], like: Tensor) -> Tensor:
+    return torch.tensor(values, dtype=like.dtype, device=like.device)
+
+
+def _side(batch: Batch, values: TokenValues, ref_logp: Tensor | None, first: int, last: int) -> Scores:
+    """The scores of sequences first..last-1 of the batch; tokens lie row by row, so a side is one slice."""
+    bounds = torch.cat([batch.length.new_zeros(1), batch.length.cumsum(0)])
+    part = slice(int(bounds[first]), int(bounds[last]))
+    row = batch.row[part] - first
+    tokens = Tokens(
+        row=row,
+        index=batch.index[part],
+        logp=values.logp[part],
+        ref_logp=None if ref_logp is None else ref_logp[part],
+        **{name: v[part] for name in EXTRAS if (v := getattr(values, name)) is not None},
+    )
+    count = last - first
+    return Scores(
+        logp=tokens.sum_rows(tokens.logp, count),
+        ref_logp=None if ref_logp is None else tokens.sum_rows(tokens.ref_logp, count),
+        length=batch.length[first:last],
+        tokens=tokens,
+    )
+
+
+def _labels(rows: Sequence[Any], like: Tensor) -> Labels | None:
+    flat = [(i, *label) for i, row in enumerate(rows) for label in row.labels]
+    if not flat:
+        return None
+    pair, annotator, p, weight, gold = zip(*flat, strict=True)
+    return Labels(
+        pair=torch.tensor(pair, device=like.device),
+        annotator=torch.tensor(annotator, device=like.device),
+        p=_numbers(p, like),
+        weight=_numbers(weight, like),
+        gold=torch.tensor(gold, dtype=torch.bool, device=like.device),
+    )
+
+
+def _value(row: Any, name: str) -> float:
+    value = row.columns.get(name)
+    if value is None:
+        raise AssentError(f"row {row.index} has no number in column {name!r}, which the objective needs; add it")
+    return float(value)
+
+
+def _pair_columns(rows: Sequence[Any], names: Sequence[str], like: Tensor) -> dict[str, Column]:
+    """The needed columns with their swap rule; a name without one is refused when an objective swaps it."""
+    wanted = sorted({*names, *(EXCHANGED[n] for n in names if n in EXCHANGED)})
+    columns = {}
+    for name in wanted:
+        value = _numbers([_value(row, name) for row in rows], like)
+        columns[name] = Column(value, SWAP_RULES.get(name, "refuse"), exchange=EXCHANGED.get(name))
+    return columns
+
+
+def _example_columns(rows: Sequence[Any], names: Sequence[str], like: Tensor) -> dict[str, Tensor]:
+    columns = {name: _numbers([_value(row, name) for row in rows], like) for name in names}
+    columns["weight"] = _numbers([row.weight for row in rows], like)
+    if all(row.label is not None for row in rows):
+        columns["label"] = _numbers([float(row.label) for row in rows], like)
+    return columns

@@ -1,0 +1,48 @@
+"""What every scorer is: rows in, scores out, and a list of what it can provide.  Contract, part 2."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from assent.errors import AssentError
+from assent.objectives.base import Need, Objective
+from assent.scores import PairScores, Scores
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """Turns rows (token pairs, token examples, ...) into scores.
+
+    provides: kinds of ``Need`` that it can meet: "reference", "length", "tokens", "entropy", "sum_sq", "kl_ref",
+    "column".
+    """
+
+    @property
+    def provides(self) -> frozenset[str]: ...
+
+    def scores(self, rows: Sequence[Any], needs: Iterable[Need] | None = None) -> PairScores | Scores:
+        """The scores of the rows, in their order; ``needs`` None means all that costs no further pass."""
+        ...
+
+
+WAYS = {
+    "reference": "give a reference model or leave the reference to the start of the policy",
+    "kl_ref": "keep the reference live: full-vocabulary divergences cannot be precomputed",
+    "entropy": "use a scorer with normalised next-token probabilities",
+    "sum_sq": "use a scorer with normalised next-token probabilities",
+}
+
+
+def check_needs(objective: Objective, scorer: Scorer) -> None:
+    """Refuse by name, before anything runs, an objective that needs what the scorer cannot give.
+
+    Raises AssentError naming the part of the expression, the need, and what the scorer provides.
+    """
+    for part in reversed(objective.walk()):  # innermost first: name the part that asks, not its wrapper
+        for need in sorted(part.needs):
+            if need.kind in scorer.provides:
+                continue
+            known = ", ".join(sorted(scorer.provides)) or "nothing"
+            way = WAYS.get(need.kind, "choose another objective or scorer")
+            raise AssentError(f"objective {part} needs {need}; this scorer provides {known}: {way}")
