@@ -7,9 +7,11 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
 import torch
+from jaxtyping import Shaped
 from torch import Tensor
 
 from assent.errors import AssentError
+from assent.shapes import GoldLabel, PairOfLabel, PerCompletion, PerLabel, PerPair, PerToken, RowOfToken
 
 Swap = Literal["keep", "negate", "complement", "refuse"]
 
@@ -23,14 +25,14 @@ class Tokens:
     mask [T] in [0, 1], columns[name] [T].
     """
 
-    row: Tensor
-    index: Tensor
-    logp: Tensor
-    ref_logp: Tensor | None = None
-    entropy: Tensor | None = None
-    sum_sq: Tensor | None = None
-    kl_ref: Tensor | None = None
-    mask: Tensor | None = None
+    row: RowOfToken
+    index: RowOfToken
+    logp: PerToken
+    ref_logp: PerToken | None = None
+    entropy: PerToken | None = None
+    sum_sq: PerToken | None = None
+    kl_ref: PerToken | None = None
+    mask: PerToken | None = None
     columns: Mapping[str, Tensor] = field(default_factory=dict)
 
     def sum_rows(self, values: Tensor, completions: int) -> Tensor:
@@ -47,9 +49,9 @@ class Scores:
     columns: per completion, such as reward, old_logp, value or label.
     """
 
-    logp: Tensor
-    ref_logp: Tensor | None = None
-    length: Tensor | None = None
+    logp: PerCompletion
+    ref_logp: PerCompletion | None = None
+    length: Shaped[Tensor, C] | None = None
     tokens: Tokens | None = None
     columns: Mapping[str, Tensor] = field(default_factory=dict)
 
@@ -57,7 +59,7 @@ class Scores:
         return self.logp.shape[0]
 
     @property
-    def log_ratio(self) -> Tensor:
+    def log_ratio(self) -> PerCompletion:
         """log policy minus log reference [C], nats per sequence."""
         if self.ref_logp is None:
             raise AssentError(
@@ -65,7 +67,7 @@ class Scores:
             )
         return self.logp - self.ref_logp
 
-    def per_token(self, values: Tensor) -> Tensor:
+    def per_token(self, values: PerCompletion) -> PerCompletion:
         """``values`` [C] divided by the number of counted tokens: nats per token."""
         if self.length is None:
             raise AssentError("the scores carry no length; score with lengths or choose a sequence-level objective")
@@ -81,11 +83,11 @@ class Labels:
     weight [J]: row weights, None for ones.  gold [J] bool: known to be true, None for none.
     """
 
-    pair: Tensor
-    annotator: Tensor
-    p: Tensor
-    weight: Tensor | None = None
-    gold: Tensor | None = None
+    pair: PairOfLabel
+    annotator: PairOfLabel
+    p: PerLabel
+    weight: PerLabel | None = None
+    gold: GoldLabel | None = None
 
     def __len__(self) -> int:
         return self.pair.shape[0]
@@ -119,10 +121,10 @@ class PairScores:
 
     chosen: Scores
     rejected: Scores
-    weight: Tensor | None = None
-    target: Tensor | None = None
+    weight: PerPair | None = None
+    target: PerPair | None = None
     labels: Labels | None = None
-    logit: Tensor | None = None
+    logit: PerPair | None = None
     views: Mapping[str, Scores] = field(default_factory=dict)
     columns: Mapping[str, Column] = field(default_factory=dict)
 
@@ -136,11 +138,11 @@ class PairScores:
         return len(self.chosen)
 
     @property
-    def log_ratio_gap(self) -> Tensor:
+    def log_ratio_gap(self) -> PerPair:
         """Chosen minus rejected log-ratio to the reference [P], nats per sequence."""
         return self.chosen.log_ratio - self.rejected.log_ratio
 
-    def ones(self) -> Tensor:
+    def ones(self) -> PerPair:
         """[P] ones in the scores' dtype and device."""
         return torch.ones_like(self.chosen.logp)
 

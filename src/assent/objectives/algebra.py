@@ -12,6 +12,7 @@ from assent.errors import AssentError
 from assent.objectives.base import Objective, PairwiseObjective, Term
 from assent.objectives.parts import Need, RunInfo, State, scoped, within
 from assent.scores import PairScores
+from assent.shapes import PerPair
 
 _KINDS = {"pairs", "completions"}
 
@@ -73,20 +74,20 @@ class Sum(PairwiseObjective):
             for k, v in scoped(t.key, t.objective.update(within(state, t.key), within(sums, t.key))).items()
         }
 
-    def ordered(self, scores: PairScores, state: State) -> Tensor:
+    def ordered(self, scores: PairScores, state: State) -> PerPair:
         for _, part in self.parts:
             if not isinstance(part, PairwiseObjective):
                 raise AssentError(f"{part!s} has no loss for a single order of a pair, so it cannot stand in a wrapper")
         return sum(t.coefficient * t.objective.ordered(scores, within(state, t.key)) for t in self.terms())
 
-    def induced_logit(self, scores: PairScores, state: State) -> Tensor:
+    def induced_logit(self, scores: PairScores, state: State) -> PerPair:
         return sum(t.coefficient * t.objective.induced_logit(scores, within(state, t.key)) for t in self.terms())
 
-    def __call__(self, scores: PairScores, state: State | None = None) -> Tensor:
+    def __call__(self, scores: PairScores, state: State | None = None) -> PerPair:
         state = self.init(RunInfo()) if state is None else state
         return sum(t.coefficient * t.objective(scores, within(state, t.key)) for t in self.terms())
 
-    def rewards(self, scores: PairScores) -> tuple[Tensor, Tensor]:
+    def rewards(self, scores: PairScores) -> tuple[PerPair, PerPair]:
         first = next((part for _, part in self.parts if part.data == "pairs"), self.parts[0][1])
         return first.rewards(scores)
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from assent.objectives.parts import Need, RunInfo, State
 from assent.scores import PairScores
+from assent.shapes import PerPair, PerRow
 
 
 class Term(NamedTuple):
@@ -44,7 +45,7 @@ class Objective:
         """What a scorer must provide."""
         return frozenset()
 
-    def __call__(self, scores: Any, state: State | None = None) -> Tensor:
+    def __call__(self, scores: Any, state: State | None = None) -> PerRow:
         """One loss per row, [P] or [C], in nats where the loss is a log-likelihood."""
         raise TypeError(f"{type(self).__name__} is a base class; use one of the registered objectives")
 
@@ -68,17 +69,17 @@ class Objective:
         """The additive parts that are reduced separately."""
         return (Term(1.0, self, ""),)
 
-    def weights(self, scores: Any) -> Tensor:
+    def weights(self, scores: Any) -> PerRow:
         """Row weights, [P] or [C]: what a row counts in the step's mean."""
         weight = scores.weight if isinstance(scores, PairScores) else scores.columns.get("weight")
         ones = scores.ones() if isinstance(scores, PairScores) else torch.ones_like(scores.logp)
         return ones if weight is None else weight.to(ones)
 
-    def counts(self, scores: Any) -> Tensor:
+    def counts(self, scores: Any) -> PerRow:
         """What each row adds to the denominator of the step's mean: its weight, or weight x tokens."""
         return self.weights(scores)
 
-    def rewards(self, scores: PairScores) -> tuple[Tensor, Tensor]:
+    def rewards(self, scores: PairScores) -> tuple[PerPair, PerPair]:
         """Implicit rewards of the two sides ([P], [P]) in nats, for logging and ranking."""
         return scores.chosen.logp, scores.rejected.logp
 
@@ -117,15 +118,15 @@ class Objective:
 class PairwiseObjective(Objective):
     """An objective of pairs given by its loss for one order; soft targets mix the two orders."""
 
-    def ordered(self, scores: PairScores, state: State) -> Tensor:
+    def ordered(self, scores: PairScores, state: State) -> PerPair:
         """The loss [P] that takes the stored order as right."""
         raise TypeError(f"{type(self).__name__} defines no loss of an order")
 
-    def induced_logit(self, scores: PairScores, state: State) -> Tensor:
+    def induced_logit(self, scores: PairScores, state: State) -> PerPair:
         """loss(swapped) - loss(stored) [P]: the log-odds that this loss gives the stored order (2509.24159, eq. 2)."""
         return self.ordered(scores.swapped(), state) - self.ordered(scores, state)
 
-    def __call__(self, scores: PairScores, state: State | None = None) -> Tensor:
+    def __call__(self, scores: PairScores, state: State | None = None) -> PerPair:
         """p loss(stored) + (1 - p) loss(swapped) with p the data's target; [P]."""
         state = self.init(RunInfo()) if state is None else state
         stored = self.ordered(scores, state)

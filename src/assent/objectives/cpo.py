@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from assent.objectives.base import PairwiseObjective
 from assent.objectives.parts import LENGTH, Need, State, require
 from assent.objectives.primitives import logistic
 from assent.objectives.registry import explain_foreign, register
 from assent.scores import PairScores
+from assent.shapes import PerPair
 
 
 @register
@@ -37,12 +36,12 @@ class CPO(PairwiseObjective):
     def needs(self) -> frozenset[Need]:
         return frozenset() if self.nll == "sum" else frozenset({LENGTH})
 
-    def ordered(self, scores: PairScores, state: State) -> Tensor:
+    def ordered(self, scores: PairScores, state: State) -> PerPair:
         chosen = scores.chosen
         nll = -chosen.logp if self.nll == "sum" else -chosen.per_token(chosen.logp)
         return logistic(self.beta * (chosen.logp - scores.rejected.logp)) + self.alpha * nll
 
-    def rewards(self, scores: PairScores) -> tuple[Tensor, Tensor]:
+    def rewards(self, scores: PairScores) -> tuple[PerPair, PerPair]:
         return self.beta * scores.chosen.logp, self.beta * scores.rejected.logp
 
 

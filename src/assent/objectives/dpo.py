@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from assent.objectives.base import PairwiseObjective
 from assent.objectives.parts import REFERENCE, Need, State, require
 from assent.objectives.primitives import logistic
 from assent.objectives.registry import explain_foreign, register
 from assent.scores import PairScores
+from assent.shapes import PerPair
 
 
 @register
@@ -33,13 +32,13 @@ class DPO(PairwiseObjective):
     def needs(self) -> frozenset[Need]:
         return frozenset({REFERENCE})
 
-    def ordered(self, scores: PairScores, state: State) -> Tensor:
+    def ordered(self, scores: PairScores, state: State) -> PerPair:
         return logistic(self.beta * scores.log_ratio_gap)
 
-    def induced_logit(self, scores: PairScores, state: State) -> Tensor:
+    def induced_logit(self, scores: PairScores, state: State) -> PerPair:
         return self.beta * scores.log_ratio_gap
 
-    def rewards(self, scores: PairScores) -> tuple[Tensor, Tensor]:
+    def rewards(self, scores: PairScores) -> tuple[PerPair, PerPair]:
         return self.beta * scores.chosen.log_ratio, self.beta * scores.rejected.log_ratio
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from assent.objectives.base import PairwiseObjective
 from assent.objectives.parts import LENGTH, REFERENCE, Need, State, require
 from assent.objectives.primitives import squared_error
 from assent.objectives.registry import explain_foreign, register
 from assent.scores import PairScores, Scores
+from assent.shapes import PerCompletion, PerPair
 
 
 @register
@@ -36,17 +35,17 @@ class IPO(PairwiseObjective):
     def needs(self) -> frozenset[Need]:
         return frozenset({REFERENCE} if self.per == "sequence" else {REFERENCE, LENGTH})
 
-    def _log_ratio(self, side: Scores) -> Tensor:
+    def _log_ratio(self, side: Scores) -> PerCompletion:
         return side.log_ratio if self.per == "sequence" else side.per_token(side.log_ratio)
 
-    def ordered(self, scores: PairScores, state: State) -> Tensor:
+    def ordered(self, scores: PairScores, state: State) -> PerPair:
         gap = self._log_ratio(scores.chosen) - self._log_ratio(scores.rejected)
         return squared_error(gap, 1 / (2 * self.tau))
 
-    def induced_logit(self, scores: PairScores, state: State) -> Tensor:
+    def induced_logit(self, scores: PairScores, state: State) -> PerPair:
         return (2 / self.tau) * (self._log_ratio(scores.chosen) - self._log_ratio(scores.rejected))
 
-    def rewards(self, scores: PairScores) -> tuple[Tensor, Tensor]:
+    def rewards(self, scores: PairScores) -> tuple[PerPair, PerPair]:
         return self.tau * self._log_ratio(scores.chosen), self.tau * self._log_ratio(scores.rejected)
 
 

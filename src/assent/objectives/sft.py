@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from torch import Tensor
-
 from assent.objectives.base import Objective, PairwiseObjective
 from assent.objectives.parts import LENGTH, Need, RunInfo, State, require
 from assent.objectives.registry import register
 from assent.scores import PairScores, Scores
+from assent.shapes import PerCompletion, PerPair, PerRow
 
 
 @register
@@ -38,18 +37,18 @@ class SFT(PairwiseObjective):
     def needs(self) -> frozenset[Need]:
         return frozenset() if self.per == "sequence" else frozenset({LENGTH})
 
-    def _nll(self, side: Scores) -> Tensor:
+    def _nll(self, side: Scores) -> PerCompletion:
         return -side.per_token(side.logp) if self.per == "token" else -side.logp
 
-    def ordered(self, scores: PairScores, state: State) -> Tensor:
+    def ordered(self, scores: PairScores, state: State) -> PerPair:
         return self._nll(scores.chosen)
 
-    def __call__(self, scores: PairScores | Scores, state: State | None = None) -> Tensor:
+    def __call__(self, scores: PairScores | Scores, state: State | None = None) -> PerRow:
         if isinstance(scores, Scores):
             return self._nll(scores)
         return super().__call__(scores, self.init(RunInfo()) if state is None else state)
 
-    def counts(self, scores: PairScores | Scores) -> Tensor:
+    def counts(self, scores: PairScores | Scores) -> PerRow:
         weights = Objective.weights(self, scores)
         if self.mean_over == "row":
             return weights

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from assent.objectives.base import PairwiseObjective
 from assent.objectives.parts import LENGTH, Need, State, require
 from assent.objectives.primitives import logistic
 from assent.objectives.registry import explain_foreign, register
 from assent.scores import PairScores
+from assent.shapes import PerPair
 
 
 @register
@@ -35,11 +34,11 @@ class SimPO(PairwiseObjective):
     def needs(self) -> frozenset[Need]:
         return frozenset({LENGTH})
 
-    def rewards(self, scores: PairScores) -> tuple[Tensor, Tensor]:
+    def rewards(self, scores: PairScores) -> tuple[PerPair, PerPair]:
         chosen, rejected = scores.chosen, scores.rejected
         return self.beta * chosen.per_token(chosen.logp), self.beta * rejected.per_token(rejected.logp)
 
-    def ordered(self, scores: PairScores, state: State) -> Tensor:
+    def ordered(self, scores: PairScores, state: State) -> PerPair:
         chosen, rejected = self.rewards(scores)
         return logistic(chosen - rejected - self.gamma)
 

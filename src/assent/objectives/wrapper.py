@@ -11,12 +11,13 @@ from assent.errors import AssentError
 from assent.objectives.base import Objective, PairwiseObjective
 from assent.objectives.parts import Need, RunInfo, State, scoped, within
 from assent.scores import PairScores
+from assent.shapes import PerPair
 
 
 class Wrapper(PairwiseObjective):
     """An objective made from another one, its field ``base``."""
 
-    base: PairwiseObjective
+    base: Objective
 
     def __post_init__(self) -> None:
         if not isinstance(self.base, PairwiseObjective):
@@ -50,5 +51,5 @@ class Wrapper(PairwiseObjective):
     def update(self, state: State, sums: Mapping[str, Tensor]) -> State:
         return scoped("base", self.base.update(within(state, "base"), within(sums, "base")))
 
-    def rewards(self, scores: PairScores) -> tuple[Tensor, Tensor]:
+    def rewards(self, scores: PairScores) -> tuple[PerPair, PerPair]:
         return self.base.rewards(scores)

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from assent.errors import AssentError
-from assent.objectives.base import Objective, PairwiseObjective
+from assent.objectives.base import Objective
 from assent.objectives.parts import Need, RunInfo, State, require, scoped, within
 from assent.objectives.primitives import binary_cross_entropy
 from assent.objectives.registry import register
@@ -32,6 +32,7 @@ from assent.robust.reliability import (
     mode_of,
 )
 from assent.scores import Labels, PairScores
+from assent.shapes import PerLabel, PerPair
 
 
 @register
@@ -53,11 +54,11 @@ class LCPO(Objective):
     At 1/2 the labels say nothing and the gradient is 0.
     """
 
-    base: PairwiseObjective
+    base: Objective
     reliability: Reliability = "online"
     start: float = 0.9
     rate: float = 0.1
-    reading: Literal["likelihood", "mixture"] = "likelihood"
+    reading: str = "likelihood"
     pool: bool = True
     rounds: int = 1
     name = "lcpo"
@@ -100,7 +101,7 @@ class LCPO(Objective):
     def children(self) -> tuple[Objective, ...]:
         return (self.base,)
 
-    def rewards(self, scores: PairScores) -> tuple[Tensor, Tensor]:
+    def rewards(self, scores: PairScores) -> tuple[PerPair, PerPair]:
         return self.base.rewards(scores)
 
     def shown_fields(self) -> dict[str, Any]:
@@ -110,23 +111,23 @@ class LCPO(Objective):
         """eta [K] float64 for the run's annotators, and the base's own state."""
         return {"eta": initial(self.reliability, self.start, info.annotators)} | scoped("base", self.base.init(info))
 
-    def logit(self, scores: PairScores, state: State | None = None) -> Tensor:
+    def logit(self, scores: PairScores, state: State | None = None) -> PerPair:
         """The induced log-odds s [P] of the stored order, in nats; carries grad."""
         return self.base.induced_logit(scores, within(self._state(scores, state), "base"))
 
-    def posterior(self, scores: PairScores, state: State | None = None) -> Tensor:
+    def posterior(self, scores: PairScores, state: State | None = None) -> PerPair:
         """P(stored order is right | labels) [P], no grad; the mean over the pair's labels when they are not pooled."""
         state = self._state(scores, state)
         return self._posterior(self.logit(scores, state).detach(), scores, state)[0]
 
-    def label_posterior(self, scores: PairScores, state: State | None = None) -> Tensor:
+    def label_posterior(self, scores: PairScores, state: State | None = None) -> PerLabel:
         """P(the label names the right order) [J], no grad; NaN for ties."""
         state = self._state(scores, state)
         _, w, labels = self._posterior(self.logit(scores, state).detach(), scores, state)
         correct = torch.where(labels.p > 0.5, w, 1 - w)
         return torch.where(labels.p == 0.5, torch.nan, correct)
 
-    def __call__(self, scores: PairScores, state: State | None = None) -> Tensor:
+    def __call__(self, scores: PairScores, state: State | None = None) -> PerPair:
         """The loss [P]: eq. 5, or the mixture reading."""
         state = self._state(scores, state)
         inner = within(state, "base")
@@ -137,7 +138,7 @@ class LCPO(Objective):
         w = self._posterior((swapped - stored).detach(), scores, state)[0]
         return w * stored + (1 - w) * swapped
 
-    def marginal_nll(self, scores: PairScores, state: State | None = None) -> Tensor:
+    def marginal_nll(self, scores: PairScores, state: State | None = None) -> PerPair:
         """-log P(labels of the pair) [P], the quantity that EM never increases (eq. 3, pooled)."""
         state = self._state(scores, state)
         s, labels = self.logit(scores, state), self._labels(scores)
@@ -146,7 +147,7 @@ class LCPO(Objective):
         wrong = labels.per_pair(torch.log(eta * (1 - labels.p) + (1 - eta) * labels.p), len(scores))
         return -torch.logaddexp(logsigmoid(s) + right, logsigmoid(-s) + wrong)
 
-    def weights(self, scores: PairScores) -> Tensor:
+    def weights(self, scores: PairScores) -> PerPair:
         """A pair counts once whatever its number of labels (pooled); else once per label."""
         weights = super().weights(scores)
         if scores.labels is None or not self.pool:
@@ -195,7 +196,7 @@ class LCPO(Objective):
         p = scores.ones().detach() if scores.target is None else scores.target
         return Labels(pairs, torch.zeros_like(pairs), p)
 
-    def _posterior(self, s: Tensor, scores: PairScores, state: State) -> tuple[Tensor, Tensor, Labels]:
+    def _posterior(self, s: PerPair, scores: PairScores, state: State) -> tuple[PerPair, PerLabel, Labels]:
         """P(stored order is right) of each pair [P] and as each label sees it [J]; no grad."""
         with torch.no_grad():
             labels = self._labels(scores)
@@ -209,7 +210,7 @@ class LCPO(Objective):
             return labels.per_pair(weight * each, len(scores)) / total, each, labels
 
 
-def _eta(state: State, labels: Labels, like: Tensor) -> Tensor:
+def _eta(state: State, labels: Labels, like: Tensor) -> PerLabel:
     """The reliability behind each label [J]; gold labels are as good as certain."""
     eta = state["eta"].to(like)[labels.annotator]
     return eta if labels.gold is None else torch.where(labels.gold, 1 - CLAMP, eta)

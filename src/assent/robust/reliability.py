@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from assent.errors import AssentError
+from assent.shapes import PerAnnotator, PerLabel
 
 CLAMP = 1e-6
 """0 and 1 are absorbing points of the EM; reliabilities stay this far from them."""
@@ -23,20 +23,20 @@ class Given(dict):
         return hash(frozenset(self.items()))
 
 
-Reliability = str | float | Given
+Reliability = str | float | Mapping[str, float]
 
 
-def clamp(eta: Tensor) -> Tensor:
+def clamp(eta: PerAnnotator) -> PerAnnotator:
     """Reliabilities kept within [1e-6, 1 - 1e-6]."""
     return eta.clamp(CLAMP, 1 - CLAMP)
 
 
-def evidence(p: Tensor, eta: Tensor) -> Tensor:
+def evidence(p: PerLabel, eta: PerLabel) -> PerLabel:
     """logit(eta p + (1 - eta)(1 - p)) [J] in nats: logit eta at p = 1, 0 at p = 1/2, its negative at p = 0."""
     return torch.log(eta * p + (1 - eta) * (1 - p)) - torch.log(eta * (1 - p) + (1 - eta) * p)
 
 
-def label_is_right(w: Tensor, p: Tensor, eta: Tensor) -> Tensor:
+def label_is_right(w: PerLabel, p: PerLabel, eta: PerLabel) -> PerLabel:
     """P(the annotator was right) [J] given w = P(stored order is right): w at p = 1, 1 - w at p = 0.
 
     For soft labels it is the exact E-step of the likelihood eta p + (1 - eta)(1 - p): a tie leaves the reliability
@@ -81,7 +81,7 @@ def _probability(value: Any, what: str) -> float:
     return float(value)
 
 
-def initial(value: Reliability, start: float, annotators: Sequence[str]) -> Tensor:
+def initial(value: Reliability, start: float, annotators: Sequence[str]) -> PerAnnotator:
     """eta [K] float64 before the first step, for the annotators in vocabulary order."""
     mode = mode_of(value)
     if mode in ("online", "crossfit"):

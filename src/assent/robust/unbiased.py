@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor
-
-from assent.objectives.base import PairwiseObjective
 from assent.objectives.dpo import DPO
 from assent.objectives.parts import State, require, within
 from assent.objectives.registry import alias, explain_foreign, register
 from assent.objectives.wrapper import Wrapper
 from assent.scores import PairScores
+from assent.shapes import PerPair
 
 
 @register
@@ -23,7 +21,7 @@ class Unbiased(Wrapper):
     clean label, exactly.  Over DPO it equals L(s) - s eps / (1 - 2 eps): unbounded below, pushes margins up.
     """
 
-    base: PairwiseObjective
+    base: Objective
     eps: float = 0.1
     name = "unbiased"
     paper, equation = "2403.00409", "the robust loss of section 3"
@@ -32,7 +30,7 @@ class Unbiased(Wrapper):
         super().__post_init__()
         require(0 <= self.eps < 0.5, "unbiased", "eps", self.eps, "a number in [0, 0.5)")
 
-    def ordered(self, scores: PairScores, state: State) -> Tensor:
+    def ordered(self, scores: PairScores, state: State) -> PerPair:
         inner = within(state, "base")
         stored, swapped = self.base.ordered(scores, inner), self.base.ordered(scores.swapped(), inner)
         return ((1 - self.eps) * stored - self.eps * swapped) / (1 - 2 * self.eps)

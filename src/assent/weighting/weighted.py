@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from assent.errors import AssentError
-from assent.objectives.base import PairwiseObjective
 from assent.objectives.parts import Need, State, within
 from assent.objectives.registry import register
 from assent.objectives.wrapper import Wrapper
 from assent.scores import PairScores
+from assent.shapes import PerPair
 
 
 @register
@@ -22,7 +20,7 @@ class Weighted(Wrapper):
     column: name of a numeric column of the data; the two orders of a pair share its value.
     """
 
-    base: PairwiseObjective
+    base: Objective
     column: str
     name = "weighted"
 
@@ -35,6 +33,6 @@ class Weighted(Wrapper):
     def needs(self) -> frozenset[Need]:
         return self.base.needs | {Need("column", self.column)}
 
-    def ordered(self, scores: PairScores, state: State) -> Tensor:
+    def ordered(self, scores: PairScores, state: State) -> PerPair:
         loss = self.base.ordered(scores, within(state, "base"))
         return scores.column(self.column).to(loss) * loss

@@ -1,0 +1,28 @@
+"""Shapes and types of the light rooms are checked while the tests run; torch keeps to one thread."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jaxtyping
+import pytest
+
+_CHECKED = ("assent.scores", "assent.objectives", "assent.robust", "assent.weighting")
+jaxtyping.install_import_hook(list(_CHECKED), "typecheck.check")
+
+import torch  # noqa: E402 - after the hook, so that nothing of assent is imported before it
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """The folder of real preference data, outside the repository."""
+    if not DATA.is_dir():
+        pytest.skip(f"the real preference data are not at {DATA}")
+    return DATA
