@@ -50,7 +50,7 @@ class LCPO(Objective):
     pool: labels of one pair share one truth (True), or each has its own, as in the paper (False).
     rounds: how often the folds are repeated; read by "crossfit".
 
-    With reliability 1 the posterior is 1: "mixture" is then the base loss, "likelihood" the logistic -log sigmoid(s).
+    Reliability 1 (clamped to 1 - 1e-6) leaves the base loss in the reading "mixture", -log sigmoid(s) in "likelihood".
     At 1/2 the labels say nothing and the gradient is 0.
     """
 
