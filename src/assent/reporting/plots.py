@@ -1,0 +1,232 @@
+"""One style for every plot, and plots as inline SVG whose colours follow the page's theme.
+
+A figure is drawn with matplotlib in the light colours below; `svg` then replaces each by a CSS variable of the page.
+Text from data never reaches matplotlib (it would read ``$`` as mathematics and lack glyphs): `Canvas.name` draws
+a stand-in of the same length, and `svg` puts the escaped text in its place.
+"""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from assent.reporting.text import short
+
+# name -> light colour; page.css has the dark one of each. Blue against orange survives every common colour blindness.
+COLOURS = {
+    "ink": "#1c2127",
+    "muted": "#626b76",
+    "rule": "#d9dde2",
+    "blue": "#1766c2",
+    "orange": "#c2560a",
+    "green": "#0b7f63",
+    "violet": "#8250c4",
+    "sky": "#5b9bd5",
+    "sand": "#a1772a",
+}
+INK, MUTED, RULE = COLOURS["ink"], COLOURS["muted"], COLOURS["rule"]
+BLUE, ORANGE, GREEN = COLOURS["blue"], COLOURS["orange"], COLOURS["green"]
+VIOLET, SKY, SAND = COLOURS["violet"], COLOURS["sky"], COLOURS["sand"]
+
+_STYLE = {
+    "font.size": 12.5,
+    "axes.labelsize": 12.5,
+    "xtick.labelsize": 12,
+    "ytick.labelsize": 12,
+    "text.color": INK,
+    "text.parse_math": False,
+    "axes.labelcolor": MUTED,
+    "axes.edgecolor": RULE,
+    "axes.linewidth": 1,
+    "axes.labelpad": 7,
+    "axes.titlepad": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.facecolor": "none",
+    "axes.unicode_minus": True,
+    "figure.facecolor": "none",
+    "xtick.color": RULE,
+    "xtick.labelcolor": MUTED,
+    "ytick.color": RULE,
+    "ytick.labelcolor": MUTED,
+    "xtick.major.size": 4,
+    "ytick.major.size": 0,
+    "grid.color": RULE,
+    "grid.linewidth": 0.8,
+    "lines.linewidth": 2,
+    "lines.solid_capstyle": "round",
+    "figure.dpi": 72,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "assent",
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A plot on a page: `title` says the finding or the quantity, `caption` how to read it."""
+
+    svg: str
+    title: str
+    caption: str = ""
+    wide: bool = False
+
+
+@dataclass
+class Canvas:
+    """A matplotlib figure with one or more axes, sized in CSS pixels, and the names written on it."""
+
+    figure: Any
+    axes: Sequence[Any]
+    names: list[str] = field(default_factory=list)
+
+    @property
+    def ax(self) -> Any:
+        return self.axes[0]
+
+    def name(self, text: object, limit: int = 24) -> str:
+        """A stand-in for text from data, of about its width; `svg` writes the text itself, escaped."""
+        shown = short(text, limit)
+        self.names.append(shown)
+        index = len(self.names) - 1
+        return f"@{index}@".ljust(max(4, len(shown)), "n")
+
+
+@contextmanager
+def canvas(width: int = 440, height: int = 290, columns: int = 1, **kwargs: Any) -> Iterator[Canvas]:
+    """A canvas in the house style; draw inside the `with`, and call `svg` or `png` there too."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure as Mpl
+
+    with rc_context(_STYLE):
+        figure = Mpl(figsize=(width / 72, height / 72), layout="constrained")
+        axes = figure.subplots(1, columns, squeeze=False, **kwargs)[0]
+        yield Canvas(figure, list(axes))
+
+
+def svg(canvas: Canvas, alt: str) -> Any:
+    """The canvas as inline SVG markup: no ids but those it uses, no address, colours as CSS variables."""
+    from markupsafe import Markup
+
+    buffer = io.StringIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    canvas.figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
+    return Markup(_clean(buffer.getvalue(), canvas.names, alt))
+
+
+def _clean(text: str, names: Sequence[str], alt: str) -> str:
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<!--.*?-->", "", text, flags=re.S)
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
+    text = text.replace("xlink:href", "href")
+    view = re.search(r'viewBox="([^"]+)"', text).group(1)  # type: ignore[union-attr]
+    attributes = f'viewBox="{view}" role="img" aria-label="{html.escape(alt)}"'
+    text = re.sub(r"<svg[^>]*>", f"<svg {attributes}>", text, count=1)
+    used = set(re.findall(r'href="#([^"]+)"', text)) | set(re.findall(r"url\(#([^)]+)\)", text))
+    # The same drawing twice on a page has the same ids, which is harmless; all other ids go.
+    text = re.sub(r' id="([^"]*)"', lambda m: m.group() if m.group(1) in used else "", text)
+    text = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", text)
+    for name, colour in COLOURS.items():
+        text = text.replace(colour, f"var(--{name})")
+    # An unset fill is black in SVG; on a dark page it has to be the ink.
+    text = re.sub(r'<text style="(?![^"]*fill:)', '<text style="fill: var(--ink); ', text)
+    for index, shown in enumerate(names):
+        text = re.sub(rf"@{index}@n*", lambda _, s=shown: html.escape(s), text)
+    return re.sub(r"\n\s*", "\n", text).strip()
+
+
+def grid(ax: Any, axis: str = "y") -> None:
+    """Quiet lines along one axis, none along the other."""
+    ax.grid(True, axis=axis)
+    ax.spines["left" if axis == "y" else "bottom"].set_visible(False)
+
+
+def apart(positions: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Positions moved as little as is needed to lie at least `gap` apart inside [low, high]; the order is kept.
+
+    >>> apart([1.0, 1.0], 1.0, 0.0, 3.0)
+    [0.5, 1.5]
+    """
+    order = sorted(range(len(positions)), key=lambda i: positions[i])
+    blocks: list[list[float]] = []  # centre, size
+    for i in order:
+        blocks.append([positions[i], 1])
+        while len(blocks) > 1 and blocks[-1][0] - blocks[-2][0] < gap * (blocks[-1][1] + blocks[-2][1]) / 2:
+            centre, size = blocks.pop()
+            before, many = blocks[-1]
+            blocks[-1] = [(centre * size + before * many) / (size + many), size + many]
+    out = [0.0] * len(positions)
+    at = 0
+    floor = low
+    for centre, size in blocks:
+        first = max(floor, min(centre - gap * (size - 1) / 2, high - gap * (size - 1)))
+        for step in range(int(size)):
+            out[order[at]] = first + gap * step
+            at += 1
+        floor = first + gap * size
+    return out
+
+
+def end_labels(ax: Any, items: Sequence[tuple[float, float, str, str]], *, size: float = 12.5) -> None:
+    """Labels at the ends of lines instead of a legend: (x, y, text, colour); moved apart where they would overlap."""
+    low, high = ax.get_ylim()
+    pixels = ax.get_window_extent().height or 1
+    gap = (high - low) * size * 1.25 / pixels
+    right = max(x for x, *_ in items)
+    step = 0.012 * (ax.get_xlim()[1] - ax.get_xlim()[0])
+    for (x, y, text, colour), at in zip(items, apart([i[1] for i in items], gap, low, high), strict=True):
+        if right - x > step or abs(at - y) > gap / 2:
+            ax.plot([x + step, right + step], [y, at], color=colour, linewidth=0.8, alpha=0.45, clip_on=False, zorder=1)
+        ax.annotate(text, (right + 2 * step, at), color=colour, va="center", fontsize=size, annotation_clip=False)
+
+
+def histogram(
+    ax: Any, values: Sequence[float], *, bins: int = 20, low: float = 0, high: float = 1, **style: Any
+) -> Any:
+    """Counts of `values` in equal bins of [low, high]; gaps between bars instead of outlines."""
+    import numpy as np
+
+    counts, edges = np.histogram(np.asarray(values, dtype=float), bins=bins, range=(low, high))
+    width = edges[1] - edges[0]
+    style = {"color": BLUE, "width": 0.88 * width, **style}
+    ax.bar(edges[:-1] + width / 2, counts, **style)
+    ax.set_xlim(low, high)
+    return counts
+
+
+def thousands(ax: Any, axis: str = "y") -> None:
+    """Whole numbers with separators on a count axis."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    which = ax.yaxis if axis == "y" else ax.xaxis
+    which.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}"))
+    which.set_major_locator(MaxNLocator(5, integer=True))
+
+
+def percents(ax: Any, axis: str = "y") -> None:
+    """Shares as percentages on an axis."""
+    from matplotlib.ticker import FuncFormatter
+
+    (ax.yaxis if axis == "y" else ax.xaxis).set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:g} %"))
+
+
+def log_axis(ax: Any, low: float, high: float) -> None:
+    """A logarithmic x axis over [low, high] with round ticks, written out."""
+    ticks = [m * 10**e for e in range(-3, 9) for m in (1, 2, 5)]
+    inside = [t for t in ticks if 0.8 * low <= t <= 1.25 * high]
+    if len(inside) > 7:
+        inside = [t for t in inside if str(t).strip("0.") == "1"]
+    ax.set_xscale("log")
+    ax.minorticks_off()
+    ax.set_xticks(inside, [f"{t:,g}" for t in inside])
+    ax.set_xlim(0.8 * low, 1.25 * high)
+
+
+def png(canvas: Canvas, path: Any, *, scale: float = 2, background: str = "#ffffff") -> None:
+    """The canvas as a picture for the README, in the light colours, at `scale` pixels per CSS pixel."""
+    canvas.figure.savefig(path, format="png", dpi=72 * scale, facecolor=background)

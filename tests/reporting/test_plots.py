@@ -1,0 +1,56 @@
+"""Plots as inline SVG: themed colours, names put in safely, labels that do not overlap."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assent.reporting import audit_plots, plots
+
+
+def test_colours_follow_the_page_and_names_are_escaped() -> None:
+    with plots.canvas() as c:
+        c.ax.plot([0, 1], [0, 1], color=plots.BLUE)
+        c.ax.text(0, 0, c.name("<b>$x$</b>"))
+        c.ax.text(0, 1, c.name("second"))
+        drawn = str(plots.svg(c, 'says "so"'))
+    assert drawn.startswith('<svg viewBox="0 0 440 290" role="img" aria-label="says &quot;so&quot;">')
+    assert "&lt;b&gt;$x$&lt;/b&gt;" in drawn and "second" in drawn and "<b>" not in drawn and "@" not in drawn
+    assert "var(--blue)" in drawn and "#" + plots.BLUE[1:] not in drawn
+    assert "http" not in drawn and "xmlns" not in drawn and "<!--" not in drawn
+
+
+def test_a_picture_has_the_size_that_was_asked_for(tmp_path) -> None:
+    with plots.canvas(200, 100) as c:
+        c.ax.plot([0, 1], [0, 1])
+        plots.png(c, tmp_path / "p.png", scale=2)
+    from matplotlib.image import imread
+
+    assert imread(tmp_path / "p.png").shape[:2] == (200, 400)
+
+
+@given(st.lists(st.floats(0, 10), min_size=1, max_size=8))
+def test_labels_are_moved_apart_in_order_and_inside(at: list[float]) -> None:
+    out = plots.apart(at, 1.0, 0.0, 10.0)
+    ranked = [out[i] for i in sorted(range(len(at)), key=lambda i: at[i])]
+    assert all(b - a >= 1 - 1e-9 for a, b in pairwise(ranked))
+    assert min(out) >= 0 and max(out) <= 10 + 1e-9
+
+
+def test_labels_that_have_room_stay_where_they_are() -> None:
+    assert plots.apart([5.0, 1.0, 3.0], 1.0, 0.0, 10.0) == [5.0, 1.0, 3.0]
+    assert plots.apart([2.0, 2.0, 2.0], 1.0, 0.0, 10.0) == [1.0, 2.0, 3.0]
+
+
+def test_wilsons_interval() -> None:
+    low, high = audit_plots._wilson(8, 10)
+    assert (low, high) == pytest.approx((0.4902, 0.9433), abs=1e-4)
+
+
+def test_length_bias_counts_unequal_pairs_only() -> None:
+    assert audit_plots.length([0.0] * 100) is None
+    figure = audit_plots.length([10.0] * 30 + [-10.0] * 10 + [0.0] * 5)
+    assert "75\u202f% of the time" in figure.title
