@@ -81,8 +81,8 @@ def test_gz_and_memory_and_columns(tmp_path):
     assert records.rows[1].labels[0].rows == (1,)  # blank lines are not rows
     again = read(list(iter_rows(path)), columns=names)
     assert again.rows == records.rows and again.source == "rows in memory"
-    with pytest.raises(AssentError, match="no column 'gud'; did you mean 'good'"):
-        read(path, columns={"gud": "chosen"})
+    with pytest.raises(AssentError, match="no column 'goood'; did you mean 'good'"):
+        read(path, columns={"goood": "chosen"})
 
 
 @pytest.mark.parametrize(
@@ -141,13 +141,17 @@ def test_groups_labelled_sft():
 
 def test_csv_types(tmp_path):
     path = tmp_path / "d.csv"
-    messages = json.dumps([{"role": "assistant", "content": "a"}]).replace('"', '""')
-    path.write_text(f'prompt,chosen,rejected,gold,margin,hard\np,"{messages}","{messages[:-6]}b""}}]",true,,3\n')
+    say = lambda text: json.dumps([{"role": "assistant", "content": text}])  # noqa: E731
+    row = {"prompt": "p", "chosen": say("a"), "rejected": say("b"), "gold": "true", "margin": "", "hard": 3}
+    write(path, [row])
     (pair,) = read(path).rows
     assert pair.chosen == [{"role": "assistant", "content": "a"}] and pair.prompt == [{"role": "user", "content": "p"}]
     assert pair.labels[0].gold is True and pair.margin is None and pair.columns == {"hard": 3.0}
     path.write_text("prompt,chosen,rejected\np,a\n")
     with pytest.raises(AssentError, match=r"line 2 .*: 2 fields; the first line names 3"):
+        read(path)
+    path.write_text('prompt,chosen,rejected\np,"a"b,c\n')
+    with pytest.raises(AssentError, match=r"line 2: not CSV \(',' expected"):
         read(path)
 
 

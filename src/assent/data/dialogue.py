@@ -92,9 +92,7 @@ def align(prompt: Content, completions: list[Content], report: Report, row: int)
     return prompt, out
 
 
-def _take_shared(
-    prompt: str, completions: list[Content], report: Report, row: int
-) -> tuple[Content, list[Content]]:
+def _take_shared(prompt: str, completions: list[Content], report: Report, row: int) -> tuple[Content, list[Content]]:
     """Whole conversations beside a text prompt: the messages before the first reply of all of them are the prompt."""
     cut = 0
     conversations = [c for c in completions if not isinstance(c, str)]

@@ -80,7 +80,7 @@ def annotator(value: Any, column: str) -> str:
 def content(value: Any, column: str, *, typed: bool = True) -> tuple[Content, bool]:
     """Text or a list of messages, and whether it had to be parsed from JSON text (CSV only)."""
     if isinstance(value, str):
-        if not typed and value.startswith(("[{", '[ {')):
+        if not typed and value.startswith(("[{", "[ {")):
             try:
                 return messages(json.loads(value), column), True
             except ValueError as error:

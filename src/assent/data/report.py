@@ -23,7 +23,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "order turned": ("repair", "rows whose own label prefers the other order: stored the other way round"),
     "rows merged": ("merge", "rows on a pair that was already there: they became further labels of that pair"),
     "labels averaged": ("merge", "several labels of one annotator on one pair: averaged into one, weights added"),
-    "contradictory labels": ("note", "pairs whose labels prefer different orders: stored by majority, ties as the first row"),
+    "contradictory labels": (
+        "note",
+        "pairs whose labels prefer different orders: stored by majority, ties as the first row",
+    ),
     "columns disagree": ("note", "rows of one pair with different values in a further column: the first was kept"),
     "columns left out": ("note", "columns that Assent does not read (long text, lists) were left out"),
     "columns without a value": ("note", "further columns that hold NaN in some row: no value there"),
@@ -82,7 +85,7 @@ class Report:
             kind, sentence = SENTENCES[event]
             entry = self.events[event] = Event(event, kind, sentence)
         entry.count += n
-        if row is not None and len(entry.rows) < EXAMPLES:
+        if row is not None and len(entry.rows) < EXAMPLES and row not in entry.rows:
             entry.rows.append(row)
         if detail is not None and len(entry.details) < EXAMPLES and detail not in entry.details:
             entry.details.append(detail)

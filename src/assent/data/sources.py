@@ -107,7 +107,7 @@ def _readable(reader: Callable[[Path], Iterator[Raw]], path: Path) -> Iterator[R
     """The reader's rows; a file that is unreadable as a whole becomes one sentence."""
     try:
         yield from reader(path)
-    except (OSError, EOFError, csv.Error, UnicodeError) as error:
+    except (OSError, EOFError, UnicodeError) as error:
         raise AssentError(f"{path}: cannot be read ({error}); is it whole and of the kind its name says?") from error
 
 
@@ -175,7 +175,7 @@ def _csv(path: Path) -> Iterator[Raw]:
         if len(set(header)) != len(header):
             raise AssentError(f"{path}: a column name occurs twice in the first line: {header}")
         start, row = reader.line_num + 1, 0
-        for cells in reader:
+        for cells in _csv_rows(reader, path):
             if len(cells) == len(header):
                 yield Raw(row, start, dict(zip(header, cells, strict=True)))
             elif cells:
@@ -183,6 +183,13 @@ def _csv(path: Path) -> Iterator[Raw]:
                 yield Raw(row, start, None, ",".join(cells), error)
             row += bool(cells)
             start = reader.line_num + 1
+
+
+def _csv_rows(reader: Any, path: Path) -> Iterator[list[str]]:
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise AssentError(f"{path}, line {reader.line_num}: not CSV ({error})") from error
 
 
 def _parquet(path: Path) -> Iterator[Raw]:
