@@ -176,6 +176,7 @@ def _load_base(
     base: str, dtype: str, attention: str | None, quantization: str | None, trust_remote_code: bool, notes: list[str]
 ) -> nn.Module:
     """The bare model, with every dropout of its configuration set to 0 before it is built."""
+    from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModelForCausalLM
 
     options: dict[str, Any] = {"dtype": _torch_dtype(dtype), "trust_remote_code": trust_remote_code}
@@ -187,9 +188,14 @@ def _load_base(
     try:
         config = AutoConfig.from_pretrained(base, trust_remote_code=trust_remote_code)
         changed = _zero_dropout_of(config)
-        model = AutoModelForCausalLM.from_pretrained(base, config=config, **options)
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        model, found = AutoModelForCausalLM.from_pretrained(base, config=config, output_loading_info=True, **options)
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         raise AssentError(f"the model {base} does not load: {_short(error)}") from error
+    if found["missing_keys"]:
+        some = ", ".join(sorted(found["missing_keys"])[:3])
+        raise AssentError(
+            f"{base} lacks {len(found['missing_keys'])} weights ({some}); they would be random: save it whole"
+        )
     model.config.use_cache = False
     if quantization is not None:
         peft = lora_life.require_peft()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +48,14 @@ def require_peft() -> Any:
     return peft
 
 
+@contextlib.contextmanager
+def _between_versions() -> Iterator[None]:
+    """Without the warning that peft asks transformers for a name which transformers has renamed."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
+        yield
+
+
 def is_adapter(path: str | Path) -> bool:
     """Whether a directory holds an adapter rather than a whole model."""
     return (Path(path) / ADAPTER_CONFIG).is_file()
@@ -76,7 +86,8 @@ def fresh_adapter(model: nn.Module, spec: LoraSpec) -> nn.Module:
         task_type="CAUSAL_LM",
     )
     try:
-        return peft.get_peft_model(model, config)
+        with _between_versions():
+            return peft.get_peft_model(model, config)
     except ValueError as error:  # PEFT's message names the modules that it looked for
         raise AssentError(f"no LoRA could be put on {targets!r}: {_first_line(error)}") from error
 
@@ -85,7 +96,8 @@ def continued_adapter(model: nn.Module, path: str | Path, *, trainable: bool = T
     """The base under a trained adapter, whose training goes on."""
     peft = require_peft()
     try:
-        return peft.PeftModel.from_pretrained(model, str(path), is_trainable=trainable)
+        with _between_versions():
+            return peft.PeftModel.from_pretrained(model, str(path), is_trainable=trainable)
     except (ValueError, OSError, RuntimeError) as error:
         raise AssentError(f"the adapter {path} does not load on its base: {_first_line(error)}") from error
 
