@@ -34,9 +34,33 @@ MARKS = [
     "<s>", "</s>", "<|im_start|>", "<|im_end|>", "<|start|>", "<|end|>", "<|eot|>",
     "<start_of_turn>", "<end_of_turn>", "[INST]", "[/INST]",
 ]  # fmt: skip
-WORDS = "\n system user assistant model Be brief two plus is four five ? . sky blue green Tools: add and <think> </think> so yes no".split(
-    " "
-)
+WORDS = [
+    "\n",
+    "system",
+    "user",
+    "assistant",
+    "model",
+    "Be",
+    "brief",
+    "two",
+    "plus",
+    "is",
+    "four",
+    "five",
+    "?",
+    ".",
+    "sky",
+    "blue",
+    "green",
+    "Tools:",
+    "add",
+    "and",
+    "<think>",
+    "</think>",
+    "so",
+    "yes",
+    "no",
+]
 TEXTS = [
     "Two plus two is four. The sky is blue, and grass is green.",
     "\n\nHuman: What is the colour of the sky?\n\nAssistant: It is blue, of course.",

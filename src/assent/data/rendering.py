@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from assent.data import fields
 from assent.data.dialogue import common_prefix
 from assent.data.report import Report
 from assent.errors import AssentError
