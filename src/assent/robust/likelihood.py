@@ -94,7 +94,7 @@ class Model:
     def with_prior(self, prior: tuple[float, float]) -> Model:
         return replace(self, prior=prior)
 
-    def _label_terms(self, eta: Tensor) -> tuple[Tensor, Tensor]:
+    def label_terms(self, eta: Tensor) -> tuple[Tensor, Tensor]:
         """(eta_j, q_j) [J]; gold labels have reliability 1 - EDGE."""
         eta = eta.index_select(0, self.annotator)
         eta = torch.where(self.free > 0, eta, 1 - EDGE)
@@ -102,7 +102,7 @@ class Model:
 
     def at(self, point: Point) -> Local:
         """Value, posterior, gradient and EM curvature at a point."""
-        eta, q = self._label_terms(point.eta)
+        eta, q = self.label_terms(point.eta)
         log_q, log_not = q.log(), (1 - q).log()
         evidence = self.to_pairs(log_q - log_not)
         base = self.to_pairs(log_not)
