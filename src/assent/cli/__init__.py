@@ -14,6 +14,7 @@ VERBS = {
     "inspect": "Show what a preference file means: tokens, masks, and every drop and repair.",
     "audit": "Tell how far preference data can be trusted, label by label.",
     "train": "Align a model on preferences, noise included.",
+    "eval": "Tell how a model ranks held-out preferences.",
     "report": "Write one HTML page about training runs.",
     "papers": "List the papers that have a page here, and how far each is shown to work.",
     "reproduce": "Check the statements of a paper on small worlds.",
