@@ -80,8 +80,14 @@ def above(
     measured = {cell: mean for cell, (mean, _) in found.items()}
     errors = {f"standard error, {cell}": error for cell, (_, error) in found.items()}
     return Claim(
-        name, statement, source, dict(predicted), measured | errors | dict(shown or {}), f"above {bound:g}",
-        tuple(seeds), outcome,
+        name,
+        statement,
+        source,
+        dict(predicted),
+        measured | errors | dict(shown or {}),
+        f"above {bound:g}",
+        tuple(seeds),
+        outcome,
     )
 
 

@@ -43,9 +43,7 @@ def paper(slug: str) -> Paper:
     return importlib.import_module(f"assent.papers.{slug}").PAPER
 
 
-def reproduce(
-    slug: str, seed: int = 0, progress: Callable[[str], None] | None = None
-) -> dict[str, Any]:
+def reproduce(slug: str, seed: int = 0, progress: Callable[[str], None] | None = None) -> dict[str, Any]:
     """Check every statement of a paper on seeds ``seed`` .. ``seed + 4``; the object of ``assent reproduce --json``."""
     if seed < 0:
         raise AssentError(f"seed is {seed}; expected a whole number from 0")

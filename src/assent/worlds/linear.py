@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from assent.worlds.loop import generators
+from assent.worlds.stacked import generators
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Linear:
     """M runs of N pairs over d features.
 
     x [M, N, d]: features of the preferred completion minus those of the other.  truth [M, d]: theta*.
-    annotator [M, N], right [M, N], reliability [M, K] as in `loop.World`.
+    annotator [M, N], right [M, N], reliability [M, K] as in `stacked.World`.
     """
 
     seeds: tuple[int, ...]
@@ -51,14 +51,14 @@ class Linear:
         """The same pairs stored in their latent order: what labels without noise would have said."""
         sign = torch.where(self.right, 1.0, -1.0).to(self.x.dtype)
         return replace(
-            self, x=self.x * sign[:, :, None], right=torch.ones_like(self.right),
+            self,
+            x=self.x * sign[:, :, None],
+            right=torch.ones_like(self.right),
             reliability=torch.ones_like(self.reliability),
         )
 
 
-def draw(
-    seeds: Sequence[int], reliability: Sequence[float], *, pairs: int, features: int, norm: float
-) -> Linear:
+def draw(seeds: Sequence[int], reliability: Sequence[float], *, pairs: int, features: int, norm: float) -> Linear:
     """One run a seed: ``pairs`` pairs shared evenly among annotators of the given reliability, |theta*| = ``norm``."""
     runs = [_draw_one(g, reliability, pairs, features, norm) for g in generators(seeds, 2)]
     x, truth, right = (torch.stack(parts) for parts in zip(*runs, strict=True))

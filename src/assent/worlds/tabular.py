@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from assent.worlds.loop import generators
+from assent.worlds.stacked import generators
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Tabular:
     """M runs of N rows over X prompts and Y responses.
 
     reward [M, X, Y].  prompt, chosen, rejected [M, N] int.  annotator [M, N], right [M, N], reliability [M, K] as in
-    `loop.World`.
+    `stacked.World`.
     """
 
     seeds: tuple[int, ...]
