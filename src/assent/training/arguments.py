@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,9 +32,10 @@ class Settings:
     eval_fraction: float | None = _arg(None, "share of prompts held out of --data for evaluation, such as 0.1")
     columns: list[str] | None = _arg(None, "names of data columns, as old=new; may be repeated")
     bad_rows: str = _arg("fail", "what to do with malformed rows: fail, or skip (counted, written to bad_rows.jsonl)")
-    allow_loss: float = _arg(0.05, "largest share of rows that may be lost to the length limit and to skipping")
-    max_length: int = _arg(1024, "longest prompt with completion in tokens; a pair that does not fit is dropped, counted")
+    allow_loss: bool = _arg(False, "go on although more than 5 % of the rows are lost")
+    max_length: int = _arg(1024, "longest prompt with completion in tokens; longer prompts are cut, counted and shown")
     reference: str | None = _arg(None, "the fixed model: a path or hub id, or 'start' for the policy as it starts")
+    precompute_reference: bool = _arg(False, "compute the reference's log-probabilities once and free its memory")
     tokenizer: Any = _arg(None, "tokenizer, where it does not lie with the model")
     chat_template: str | None = _arg(None, "file with a chat template, where the tokenizer has none")
     dtype: str | None = _arg(None, "number format of the weights; float32 when all are trained, the model's own under LoRA")
@@ -163,20 +165,19 @@ def coerce(values: Mapping[str, Any]) -> dict[str, Any]:
 
     class Parser(HfArgumentParser):
         def error(self, message: str) -> Any:
-            raise AssentError(f"train: {message.replace('argument ', '', 1)}")
+            told = re.sub(r"^argument (--[a-z0-9_]+)[^:]*", r"\1", message)
+            raise AssentError(f"train: {told}")
 
     parser = Parser([Settings, TrainingArguments], add_help=False, allow_abbrev=False)
-    for action in parser._actions:
-        action.default = MISSING
+    as_they_are = {name for name, f in setting_fields().items() if f.type in ("Any", Any)} | {"output_dir"}
     out = {}
     for name, value in values.items():
-        if value is None or (name in setting_fields() and not isinstance(value, str | bool | int | float | list)):
+        if value is None or name in as_they_are:
             out[name] = value
             continue
         words = [_word(v) for v in (value if isinstance(value, list) else [value])]
-        got = getattr(parser.parse_args([f"--{name}={words[0]}" if len(words) == 1 else f"--{name}", *words[1:]]
-                                        if len(words) < 2 else [f"--{name}", *words]), name)
-        out[name] = got
+        words = [f"--{name}={words[0]}"] if len(words) == 1 else [f"--{name}", *words]
+        out[name] = getattr(parser.parse_args(words), name)
     return out
 
 
@@ -237,11 +238,9 @@ def _check_sense(settings: Settings, training: TrainingArguments, objective: Obj
         (settings.eval_fraction is not None and not 0 < settings.eval_fraction < 1,
          f"eval_fraction is {settings.eval_fraction}; expected a share between 0 and 1"),
         (settings.max_length < 2, f"max_length is {settings.max_length}; expected at least 2 tokens"),
-        (not 0 <= settings.allow_loss <= 1, f"allow_loss is {settings.allow_loss}; expected a share between 0 and 1"),
         (settings.bad_rows not in ("fail", "skip"), f"bad_rows is {settings.bad_rows!r}; expected 'fail' or 'skip'"),
         (lora and settings.adapter is not None, "lora_r makes a new adapter and adapter continues one; give one of them"),
         (lora and settings.lora_r < 1, f"lora_r is {settings.lora_r}; expected a rank of at least 1"),
-        (settings.merge and not adapted, "merge needs an adapter; give lora_r or adapter, or leave merge out"),
         (settings.merge and settings.load_in_4bit, "an adapter cannot be merged into 4-bit weights; leave out merge"),
         (settings.load_in_4bit and not adapted, "4-bit weights cannot be trained; add lora_r or adapter"),
         (bool(training.deepspeed) and training.gradient_accumulation_steps > 1,

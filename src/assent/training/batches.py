@@ -76,7 +76,7 @@ class Filler:
         if name == "weight":
             return 0.0
         if name == "labels":
-            return tuple(label._replace(weight=0.0) for label in self.row.labels)
+            return tuple((who, p, 0.0, gold) for who, p, _, gold in self.row.labels)
         if name == "row":  # not there yet while being unpickled
             raise AttributeError(name)
         return getattr(self.row, name)

@@ -1,0 +1,175 @@
+"""From a run's settings to what is trained: the policy, its reference, and what their start looks like."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from assent.errors import AssentError
+from assent.objectives import Objective, step_loss
+from assent.scoring.causal_lm import CausalLMScorer
+from assent.scoring.forward import evaluating
+from assent.scoring.loading import LoadedModel, check_vocabulary, load_policy, load_reference, load_tokenizer
+from assent.scoring.lora import LoraSpec, is_adapter
+from assent.scoring.protocol import check_needs
+from assent.scoring.reference import Reference, precompute
+from assent.training.arguments import Settings
+
+LIVE_TOLERANCE, HALF_TOLERANCE = 1e-6, 2e-2
+"""Largest starting margin, in nats per sequence, where policy and reference are the same weights: float32, bfloat16."""
+
+_HALF = (torch.bfloat16, torch.float16)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A policy with its scorer.  same: whether policy and reference start as the same weights."""
+
+    loaded: LoadedModel
+    scorer: CausalLMScorer
+    same: bool
+
+    @property
+    def model(self) -> nn.Module:
+        return self.loaded.model
+
+
+def tokenizer_of(settings: Settings) -> Any:
+    """The tokenizer: the given one, or that of the model's directory; with the given chat template."""
+    given = settings.tokenizer
+    if given is None and isinstance(settings.model, nn.Module):
+        raise AssentError("the model is an object in memory; pass its tokenizer too (tokenizer=...)")
+    if given is None or isinstance(given, str | Path):
+        given = load_tokenizer(given or settings.model, trust_remote_code=settings.trust_remote_code)
+    if settings.chat_template is not None:
+        try:
+            given.chat_template = Path(settings.chat_template).read_text(encoding="utf-8")
+        except OSError as error:
+            raise AssentError(
+                f"the chat template {settings.chat_template!r} cannot be read ({error.strerror}); give a Jinja file"
+            ) from None
+    return given
+
+
+def lora_of(settings: Settings) -> LoraSpec | None:
+    """The fresh adapter that the settings ask for."""
+    if settings.lora_r is None:
+        return None
+    alpha = 2.0 * settings.lora_r if settings.lora_alpha is None else settings.lora_alpha
+    targets = settings.lora_target_modules or ["all-linear"]
+    return LoraSpec(
+        settings.lora_r, alpha, settings.lora_dropout or 0.0, targets[0] if targets == ["all-linear"] else targets
+    )
+
+
+def load(settings: Settings) -> LoadedModel:
+    """The policy as it starts.  A model in memory is copied, so that every run of it starts alike."""
+    if isinstance(settings.model, nn.Module):
+        name = getattr(settings.model, "name_or_path", "") or "a model in memory"
+        return LoadedModel(copy.deepcopy(settings.model), "full", name, name)
+    adapted = settings.lora_r is not None or settings.adapter is not None or is_adapter(settings.model)
+    return load_policy(
+        settings.model,
+        dtype=settings.dtype or ("auto" if adapted else "float32"),
+        attn_implementation=settings.attn_implementation,
+        lora=lora_of(settings),
+        adapter=settings.adapter,
+        quantization="4bit" if settings.load_in_4bit else None,
+        trust_remote_code=settings.trust_remote_code,
+    )
+
+
+def make(settings: Settings, objective: Objective, tokenizer: Any, rows: Sequence[Any]) -> Policy:
+    """Policy, reference and scorer; what the objective needs and nobody provides is refused here.
+
+    rows: all tokenised rows, whose reference log-probabilities are computed now when that was asked for.
+    """
+    loaded = load(settings)
+    if loaded.stage == "full" and settings.merge:
+        raise AssentError("merge needs an adapter; give lora_r or adapter, or leave merge out")
+    check_vocabulary(loaded.model, tokenizer)
+    reference, same = None, False
+    if any(need.kind == "reference" for need in objective.needs):
+        reference, same = _reference(settings, loaded, rows, tokenizer.pad_token_id)
+    elif settings.precompute_reference:
+        raise AssentError(f"precompute_reference is set and {objective!s} reads no reference; leave the option out")
+    scorer = CausalLMScorer(loaded.model, reference, tokenizer.pad_token_id)
+    check_needs(objective, scorer)
+    return Policy(loaded, scorer, same)
+
+
+def _reference(
+    settings: Settings, loaded: LoadedModel, rows: Sequence[Any], pad: int
+) -> tuple[Reference, bool]:
+    """The reference, and whether it is the policy as it starts."""
+    start = settings.reference in (None, "start")
+    if start and settings.precompute_reference:
+        return precompute(loaded.model, rows, pad_token_id=pad), True
+    if start:
+        return loaded.live_reference(), True
+    own = loaded.model
+    dtype = settings.dtype or str(own.dtype).removeprefix("torch.")
+    reference = load_reference(
+        settings.reference, dtype=dtype, attn_implementation=settings.attn_implementation,
+        trust_remote_code=settings.trust_remote_code,
+    )  # fmt: skip
+    if reference.model.get_input_embeddings().weight.shape[0] < own.get_input_embeddings().weight.shape[0]:
+        raise AssentError(
+            f"the reference {settings.reference!r} embeds fewer tokens than the model; both must share one tokenizer"
+        )
+    if settings.precompute_reference:
+        return precompute(own, rows, reference, pad_token_id=pad), False
+    return reference, False
+
+
+@dataclass(frozen=True)
+class Start:
+    """Step 0 in evaluation mode on some rows: largest |margin| in nats per sequence (None without a reference), loss."""
+
+    margin: float | None
+    mean_margin: float | None
+    loss: float
+    same: bool
+    rows: int
+
+    def sentence(self) -> str:
+        """What it says, in words."""
+        loss = f"loss {self.loss:.4f} on {self.rows} rows"
+        if self.margin is None:
+            return f"start: {loss}; the objective reads no reference"
+        if self.same:
+            return f"start: policy = reference, largest margin {self.margin:.1e} nats, {loss}"
+        return (
+            f"start: the policy is not the reference: margins up to {self.margin:.3g}, mean {self.mean_margin:.3g} "
+            f"nats a sequence, {loss}"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+@torch.no_grad()
+def check_start(policy: Policy, objective: Objective, state: Any, rows: Sequence[Any], autocast: Any) -> Start:
+    """Measure step 0; raises AssentError when the same weights give a margin."""
+    with evaluating(policy.model), autocast():
+        scores = policy.scorer.scores(rows, objective.needs)
+        half = policy.model.dtype in _HALF or any(torch.is_autocast_enabled(d) for d in ("cuda", "cpu"))
+    loss = step_loss(objective, scores, state).item()
+    if policy.scorer.reference is None:
+        return Start(None, None, loss, False, len(rows))
+    gap = scores.log_ratio_gap if hasattr(scores, "chosen") else scores.log_ratio
+    start = Start(gap.abs().max().item(), gap.mean().item(), loss, policy.same, len(rows))
+    live = policy.scorer.reference.has_logits
+    if policy.same and live and not start.margin <= (HALF_TOLERANCE if half else LIVE_TOLERANCE):
+        raise AssentError(
+            f"policy and reference are the same weights but their margins differ by up to {start.margin:.3g} nats; "
+            "something in the model is random in evaluation mode or the two are run differently"
+        )
+    return start

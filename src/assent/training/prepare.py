@@ -1,0 +1,147 @@
+"""From a run's settings to tokenised rows: read, split by prompt, tokenise; what happened to the rows is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from assent.data.reading import Records, read
+from assent.data.report import Report
+from assent.data.splitting import overlap, split_by_prompt
+from assent.data.tokens import TokenExample, Tokenised, TokenPair, tokenise
+from assent.errors import AssentError
+from assent.objectives import Objective
+from assent.robust.reliability import mode_of, read_audit
+from assent.training.arguments import Settings
+from assent.training.metrics import lcpo_terms
+from assent.training.policy import tokenizer_of
+from assent.training.progress import say
+
+MAX_LOSS = 0.05
+"""Largest share of rows that may be lost without ``allow_loss``."""
+
+_KINDS = {"pairs": ("pairs",), "completions": ("sft", "pairs"), "labelled": ("labelled",), "groups": ("groups",)}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Rows in tokens with their annotators' vocabulary, and where they come from.
+
+    records, report: the training rows as read, and everything that happened to them.  read: rows in the source.
+    """
+
+    rows: Sequence[Any]
+    eval_rows: Sequence[Any] | None
+    annotators: tuple[str, ...]
+    tokenizer: Any
+    records: Records
+    report: Report
+    max_length: int | None
+
+    @property
+    def all_rows(self) -> list[Any]:
+        """Training and evaluation rows."""
+        return [*self.rows, *(self.eval_rows or ())]
+
+    def only(self, rows: Sequence[Any]) -> Prepared:
+        """The same with other training rows and nothing held out."""
+        return replace(self, rows=list(rows), eval_rows=None)
+
+
+def prepare(
+    settings: Settings, objective: Objective, seed: int, output_dir: Path | None, known: tuple[str, ...] = ()
+) -> Prepared:
+    """Read, split and tokenise; ``known`` is the vocabulary of a run that is continued.
+
+    Raises AssentError for unreadable or unsuited data, and where more than 5 % of the rows would be lost.
+    """
+    tokenizer = tokenizer_of(settings)
+    records = _read(settings, settings.data, None if output_dir is None else output_dir / "bad_rows.jsonl")
+    _check_kind(records, objective)
+    _check_losses(settings, records)
+    held_out = None
+    if settings.eval_fraction is not None:
+        records, held_out = split_by_prompt(records, settings.eval_fraction, seed)
+    elif settings.eval_data is not None:
+        held_out = _read(settings, settings.eval_data, None)
+        _check_kind(held_out, objective)
+        if shared := overlap(records, held_out):
+            say(f"{shared} evaluation rows have a prompt that is trained on")
+    tokens = _tokenise(settings, records, tokenizer, known or None)
+    report = records.report.merged(tokens.report)
+    names, eval_rows = tokens.annotators, None
+    if held_out is not None:
+        held = _tokenise(settings, held_out, tokenizer, names)
+        names, eval_rows = held.annotators, _rows(held, objective)
+    for name, _, count, sentence, examples in report.table():
+        say(f"data: {count} {name}: {sentence}" + (f" ({examples})" if examples else ""))
+    _show_unaudited(objective, names)
+    return Prepared(
+        _rows(tokens, objective), eval_rows, names or ("*",), tokenizer, records, report, tokens.max_length
+    )
+
+
+def _read(settings: Settings, source: Any, bad_rows: Path | None) -> Records:
+    if isinstance(source, Records):
+        return source
+    columns = None
+    if settings.columns:
+        wrong = [c for c in settings.columns if c.count("=") != 1 or not all(c.split("="))]
+        if wrong:
+            raise AssentError(f"columns got {wrong[0]!r}; expected old=new, such as preferred=chosen")
+        columns = dict(c.split("=") for c in settings.columns)
+    skip = settings.bad_rows == "skip"
+    return read(source, columns=columns, bad_rows=settings.bad_rows, bad_rows_path=bad_rows if skip else None)
+
+
+def _check_kind(records: Records, objective: Objective) -> None:
+    wanted = _KINDS.get(objective.data, ())
+    if records.kind not in wanted:
+        raise AssentError(
+            f"{records.source} holds {records.kind} rows; {objective!s} reads {' or '.join(wanted) or objective.data} rows"
+        )
+
+
+def _check_losses(settings: Settings, records: Records) -> None:
+    bad = records.report["bad rows skipped"]
+    if bad > MAX_LOSS * records.n_rows and not settings.allow_loss:
+        raise AssentError(
+            f"{records.source}: {bad} of {records.n_rows} rows are malformed, more than {MAX_LOSS:.0%}; mend them or pass "
+            "allow_loss to go on without them"
+        )
+
+
+def _tokenise(settings: Settings, records: Records, tokenizer: Any, names: tuple[str, ...] | None) -> Tokenised:
+    return tokenise(
+        records, tokenizer, max_length=settings.max_length, annotators=names, max_loss_share=MAX_LOSS,
+        allow_loss=settings.allow_loss,
+    )  # fmt: skip
+
+
+def _rows(tokens: Tokenised, objective: Objective) -> list[Any]:
+    """The rows as the objective reads them: imitation of pairs needs only their right sides."""
+    if objective.data != "completions" or tokens.kind != "pairs":
+        return list(tokens.rows)
+    return [example for pair in tokens.rows for example in _imitated(pair)]
+
+
+def _imitated(pair: TokenPair) -> list[TokenExample]:
+    """Both sides by the probability that they are the better one; the rejected side only where a label is soft."""
+    sides = ((pair.chosen, pair.target), (pair.rejected, 1 - pair.target))
+    return [TokenExample(s, pair.weight * p, None, pair.index, pair.columns) for s, p in sides if p > 0]
+
+
+def _show_unaudited(objective: Objective, annotators: Sequence[str]) -> None:
+    """Say which annotators an audit did not see."""
+    for term, _ in lcpo_terms(objective):
+        if mode_of(term.reliability) != "audit":
+            continue
+        found = read_audit(term.reliability[len("audit:") :])
+        unknown = [name for name in annotators if name not in found]
+        if unknown:
+            say(
+                f"{len(unknown)} annotators are not in the audit and get its mean, {found['*']:.3f}: "
+                + ", ".join(unknown[:20])
+            )

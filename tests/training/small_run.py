@@ -1,0 +1,73 @@
+"""A tiny random Llama with its tokenizer and a preference file on disk, for runs of seconds."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+WORDS = "a the cat dog bird fish sees likes eats finds red blue big small and then here there now well".split()
+SPECIAL = ["<pad>", "<s>", "</s>", "<unk>"]
+
+
+def small_tokenizer() -> Any:
+    """Words and spaces, BOS before and EOS after, offsets as every fast tokenizer has them."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary = {word: i for i, word in enumerate([*SPECIAL, *WORDS, *(f"Ġ{w}" for w in WORDS), "Ġ"])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", pair="<s> $A $B", special_tokens=[("<s>", 1)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>"
+    )
+
+
+def small_model(seed: int = 0, dtype: str = "float32") -> Any:
+    """Two layers of width 32."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=len(SPECIAL) + 2 * len(WORDS) + 1, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=128, bos_token_id=1, eos_token_id=2,
+        pad_token_id=0, initializer_range=0.1,
+    )  # fmt: skip
+    return LlamaForCausalLM(config).to(getattr(torch, dtype))
+
+
+def save_small_model(folder: Path, seed: int = 0, dtype: str = "float32") -> Path:
+    """Model and tokenizer as an ordinary directory."""
+    small_model(seed, dtype).save_pretrained(folder)
+    small_tokenizer().save_pretrained(folder)
+    return folder
+
+
+def sentence(rng: random.Random, low: int = 2, high: int = 7) -> str:
+    return " ".join(rng.choice(WORDS) for _ in range(rng.randint(low, high)))
+
+
+def pair_dicts(count: int, seed: int = 0, annotators: int = 3, weights: bool = False) -> list[dict[str, Any]]:
+    """Pairs whose chosen side ends with "well"; a third of the labels of the last annotator are turned round."""
+    rng = random.Random(seed)
+    rows = []
+    for _ in range(count):
+        good, bad = sentence(rng) + " well", sentence(rng)
+        who = rng.randrange(annotators)
+        if who == annotators - 1 and rng.random() < 1 / 3:
+            good, bad = bad, good
+        row = {"prompt": sentence(rng, 1, 4), "chosen": " " + good, "rejected": " " + bad, "annotator": f"ann{who}"}
+        if weights:
+            row["weight"] = rng.choice([1, 2, 3])
+        rows.append(row)
+    return rows
+
+
+def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
