@@ -20,7 +20,8 @@ EXTRAS = ("entropy", "sum_sq", "kl_ref")
 """Per-token values that need the whole next-token distribution."""
 
 SWAP_RULES: dict[str, Swap] = {"margin": "negate", "logit": "negate", "p_chosen": "complement"}
-EXCHANGED = {"score_chosen": "score_rejected", "score_rejected": "score_chosen"}
+SIDES = {"_chosen": "_rejected", "_rejected": "_chosen"}
+"""Endings of the columns that belong to a side: a swap exchanges the two."""
 
 
 @dataclass(frozen=True)
@@ -164,13 +165,22 @@ def _value(row: Any, name: str) -> float:
     return float(value)
 
 
+def _other_side(name: str) -> str | None:
+    """The column of the other side, for names such as score_chosen."""
+    if name not in SWAP_RULES:
+        for ending, other in SIDES.items():
+            if name.endswith(ending):
+                return name.removesuffix(ending) + other
+    return None
+
+
 def _pair_columns(rows: Sequence[Any], names: Sequence[str], like: Tensor) -> dict[str, Column]:
     """The needed columns with their swap rule; a name without one is refused when an objective swaps it."""
-    wanted = sorted({*names, *(EXCHANGED[n] for n in names if n in EXCHANGED)})
+    wanted = sorted({*names, *(other for name in names if (other := _other_side(name)))})
     columns = {}
     for name in wanted:
         value = _numbers([_value(row, name) for row in rows], like)
-        columns[name] = Column(value, SWAP_RULES.get(name, "refuse"), exchange=EXCHANGED.get(name))
+        columns[name] = Column(value, SWAP_RULES.get(name, "refuse"), exchange=_other_side(name))
     return columns
 
 
