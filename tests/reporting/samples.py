@@ -91,3 +91,37 @@ def demo(seed: int = 0, hostile: bool = False) -> dict:
         ],
         "audit": {"noise_rate": 0.281, "noise_rate_low": 0.262, "noise_rate_high": 0.301},
     }  # fmt: skip
+
+
+def run_folder(path, seed: int = 0, hostile: bool = False, objective: str = "lcpo(dpo(beta=0.1))", steps: int = 200):
+    """A training run's output directory, as far as its report reads it; returns its path."""
+    import json
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    random = np.random.default_rng(seed)
+    bad = HOSTILE if hostile else ""
+    history = []
+    for step in range(5, steps + 1, 5):
+        t = step / steps
+        entry = {
+            "step": step, "epoch": 2 * t, "loss": 0.69 * np.exp(-t) + float(random.normal(0, 0.01)), "grad_norm": 1 + t,
+            "rewards/accuracies": 0.5 + 0.4 * t, "rewards/margins": 1.2 * t, "logps/chosen": -40 - 5 * t,
+            "logps/rejected": -42 - 12 * t, "lcpo/noise_rate": 0.3 - 0.05 * t, "lcpo/reliability/anna": 0.9 + 0.05 * t,
+            "lcpo/reliability/ben" + bad[:40]: 0.9 - 0.3 * t,
+        }  # fmt: skip
+        history.append(entry)
+        if step % 50 == 0:
+            history.append({"step": step, "eval_loss": 0.7 - 0.2 * t, "eval_rewards/accuracies": 0.5 + 0.2 * t})
+    history.append({"step": steps, "train_runtime": 754.0, "train_loss": float("nan")})
+    path.mkdir(parents=True)
+    state = {"global_step": steps, "epoch": 2.0, "log_history": history}
+    (path / "trainer_state.json").write_text(json.dumps(state))
+    (path / "assent_state.json").write_text(json.dumps({"schema": 1, "objective": objective, "annotators": []}))
+    (path / "alarms.json").write_text(json.dumps([{"step": 150, "sentence": "chosen log-probability falls " + bad}]))
+    (path / "README.md").write_text("# A model card\n" + bad.encode("utf-8", "replace").decode())
+    for epoch in (1, 2):
+        table = pa.table({"epoch": [epoch] * 500, "p_correct": random.beta(3 + epoch, 1.5, 500)})
+        pq.write_table(table, path / f"posteriors-{epoch}.parquet")
+    return path

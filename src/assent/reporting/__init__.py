@@ -1,1 +1,17 @@
 """Self-contained HTML pages and their plots."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def report(runs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], path: str | os.PathLike[str]) -> Path:
+    """Write one HTML page about training runs (their output directories) and return its path.
+
+    Raises AssentError where a directory is no run, or where the page cannot be written.
+    """
+    from assent.reporting import run_page
+
+    return run_page.write([runs] if isinstance(runs, (str, os.PathLike)) else list(runs), path)

@@ -14,13 +14,13 @@ _SAMPLES = 8  # prompts on the page
 
 # What each method is told beyond prompts and labels.
 TOLD = {
-    "dpo_clean": "the clean labels: the ceiling",
+    "dpo_clean": "clean labels: the ceiling",
     "dpo": "nothing",
-    "cdpo": "the true mean noise rate",
-    "rdpo": "the true mean noise rate",
+    "cdpo": "the true mean noise",
+    "rdpo": "the true mean noise",
     "lcpo_online": "who gave each label",
     "lcpo_crossfit": "who gave each label",
-    "lcpo_oracle": "each annotator's true reliability",
+    "lcpo_oracle": "each true reliability",
 }
 
 

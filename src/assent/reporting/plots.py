@@ -153,23 +153,20 @@ def apart(positions: Sequence[float], gap: float, low: float, high: float) -> li
     [0.5, 1.5]
     """
     order = sorted(range(len(positions)), key=lambda i: positions[i])
-    blocks: list[list[float]] = []  # centre, size
+    gap = min(gap, (high - low) / max(1, len(positions) - 1))
+    blocks: list[tuple[float, int]] = []  # centre, size
     for i in order:
-        blocks.append([positions[i], 1])
-        while len(blocks) > 1 and blocks[-1][0] - blocks[-2][0] < gap * (blocks[-1][1] + blocks[-2][1]) / 2:
-            centre, size = blocks.pop()
-            before, many = blocks[-1]
-            blocks[-1] = [(centre * size + before * many) / (size + many), size + many]
-    out = [0.0] * len(positions)
-    at = 0
-    floor = low
-    for centre, size in blocks:
-        first = max(floor, min(centre - gap * (size - 1) / 2, high - gap * (size - 1)))
-        for step in range(int(size)):
-            out[order[at]] = first + gap * step
-            at += 1
-        floor = first + gap * size
-    return out
+        centre, size = positions[i], 1
+        while blocks and centre - blocks[-1][0] < gap * (size + blocks[-1][1]) / 2:
+            before, many = blocks.pop()
+            centre, size = (centre * size + before * many) / (size + many), size + many
+        blocks.append((centre, size))
+    spread = [centre + gap * (k - (size - 1) / 2) for centre, size in blocks for k in range(size)]
+    for k in range(len(spread)):
+        spread[k] = max(spread[k], low + gap * k)
+    for k in range(len(spread)):
+        spread[-1 - k] = min(spread[-1 - k], high - gap * k)
+    return [at for _, at in sorted(zip(order, spread, strict=True))]
 
 
 def end_labels(ax: Any, items: Sequence[tuple[float, float, str, str]], *, size: float = 12.5) -> None:
