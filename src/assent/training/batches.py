@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -51,6 +52,13 @@ class StepSampler(Sampler[list[int]]):
             share = -(-len(rows) // self.ranks)
             mine = rows[self.rank * share : (self.rank + 1) * share]
             yield mine + [-1 - rows[0]] * (share - len(mine))
+
+
+def planned_steps(training: Any, steps_per_epoch: int) -> int:
+    """Optimiser steps of a run, as transformers counts them."""
+    if training.max_steps > 0:
+        return training.max_steps
+    return math.ceil(training.num_train_epochs * max(steps_per_epoch, 1))
 
 
 class Rows(torch.utils.data.Dataset):

@@ -31,7 +31,7 @@ class TrainResult:
     """What a run gave.
 
     metrics: the last training log; evaluation: the last held-out metrics.  reliability: by annotator's name, where the
-    objective is LCPO.  start: step 0.  model: the trained model in memory, in evaluation mode.
+    objective is LCPO.  start: step 0.  model: the trained model in memory, in evaluation mode; trainer: what trained it.
     """
 
     output_dir: Path
@@ -46,7 +46,7 @@ class TrainResult:
     seconds: float
     model: Any = field(repr=False, default=None)
     tokenizer: Any = field(repr=False, default=None)
-    state: Mapping[str, Tensor] = field(repr=False, default_factory=dict)
+    trainer: Any = field(repr=False, default=None)
 
     def to_json(self) -> dict[str, Any]:
         """The result without its model, for ``--json``."""
@@ -111,10 +111,9 @@ def fit(arguments: Mapping[str, Any], prepared: Prepared, objective: Objective, 
         start = _start(trainer, policy, objective)
         say(start.sentence())
         if checkpoint is not None:
-            trainer.restore(checkpoint)
             say(f"resuming from {checkpoint}")
         with _full_disk(output_dir):
-            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+            trainer.run(checkpoint)
             if trainer.stopping:
                 raise KeyboardInterrupt(
                     f"stopped at step {trainer.state.global_step}; everything is saved in {output_dir}: "
@@ -223,5 +222,5 @@ def _result(
     return TrainResult(
         output_dir, objective, trainer.state.global_step, len(prepared.rows), metrics,
         held_out[-1] if held_out else {}, reliabilities(objective, trainer.objective_state, prepared.annotators),
-        start, (), seconds, model.eval(), prepared.tokenizer, trainer.objective_state,
+        start, (), seconds, model.eval(), prepared.tokenizer, trainer,
     )  # fmt: skip

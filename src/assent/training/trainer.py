@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainerState, TrainingArguments
 
 from assent.errors import AssentError
 from assent.objectives import Objective, RunInfo, combine, partial_sums
 from assent.scoring.forward import evaluating
-from assent.training.batches import Rows, StepSampler, identity, rows_only, split
+from assent.training.batches import Rows, StepSampler, identity, planned_steps, rows_only, split
 from assent.training.checkpoints import grown, load_state, save_state
 from assent.training.gather import concatenate, on_ranks
 from assent.training.interrupt import Interrupt
@@ -57,6 +57,24 @@ class PreferenceTrainer(Trainer):
         )  # fmt: skip
         self.objective_state = self._placed(objective.init(RunInfo(annotators)))
         self.add_callback(_Loop(self))
+
+    def run(self, checkpoint: Path | None = None) -> None:
+        """Train, from a checkpoint where one is given; a run that is complete is loaded and not trained further."""
+        if checkpoint is None:
+            self.train()
+            return
+        self.restore(checkpoint)
+        state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+        if state.global_step < planned_steps(self.args, len(self.step_sampler())):
+            if not (checkpoint / "optimizer.pt").exists():
+                raise AssentError(
+                    f"{str(checkpoint)!r} holds the model only (save_only_model), so the run cannot be continued exactly; "
+                    "train from it as a model instead"
+                )
+            self.train(resume_from_checkpoint=str(checkpoint))
+        else:
+            self._load_from_checkpoint(str(checkpoint))
+            self.state = state
 
     # ---- rows -----------------------------------------------------------------------------------------
 
@@ -195,7 +213,7 @@ class PreferenceTrainer(Trainer):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Training logs carry the metrics since the last log and the reliabilities now."""
-        if "loss" in logs:
+        if "loss" in logs or "train_loss" in logs:
             logs |= self.metrics.read()
             logs |= self.metrics.reliabilities(self.objective_state, self.annotators)
         super().log(logs, start_time)

@@ -1,0 +1,227 @@
+"""Alarms: plain words, once each, when a run looks as if it goes wrong, with what it means and what to try."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import TrainerCallback
+
+from assent.diagnostics.displacement import chosen_change
+from assent.diagnostics.finite import broken_rows
+from assent.diagnostics.length import Moments, length_gap
+from assent.diagnostics.memorising import accuracy_gap
+from assent.diagnostics.saturation import saturated
+from assent.objectives import combine, partial_sums
+from assent.scores import PairScores
+from assent.scoring.forward import evaluating
+from assent.training.checkpoints import write_aside
+from assent.training.progress import say
+from assent.training.step import all_reduce
+
+SCHEMA = 1
+FALL = 0.1
+"""Nats per counted token that the chosen side may lose on average."""
+SATURATED = 0.9
+"""Share of the window's pairs that may be settled."""
+LENGTH = 0.7
+"""Correlation of margin and length gap that is no longer chance or style."""
+GAP = 0.15
+"""Training less held-out accuracy."""
+FEW = 64
+"""A window with fewer pairs says nothing."""
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """One warning: its name, the optimiser step, and the sentence that was shown."""
+
+    name: str
+    step: int
+    sentence: str
+
+
+class Window:
+    """Sums over the pairs since the last look, kept on the device: one small vector, added over ranks when read."""
+
+    def __init__(self) -> None:
+        self.sums: Tensor | None = None
+
+    def add(self, margin: Tensor, gap: Tensor, change: Tensor | None, weight: Tensor) -> None:
+        """Pairs of weight 0 only fill up a batch and are left out."""
+        real = weight > 0
+        margin, gap = margin.detach()[real], gap[real]
+        change = torch.full_like(margin, torch.nan) if change is None else change[real]
+        parts = [Moments.of(margin, gap).values, saturated(margin).double().sum()[None]]
+        parts += [(margin > 0).double().sum()[None], change.double().sum()[None], change.double().square().sum()[None]]
+        self.sums = torch.cat(parts) if self.sums is None else self.sums + torch.cat(parts)
+
+    def read(self) -> Reading | None:
+        """The window's numbers over all ranks; it starts anew."""
+        sums, self.sums = self.sums, None
+        if sums is None:
+            return None
+        sums = all_reduce(sums.clone())
+        moments, (settled, right, change, squares) = Moments(sums[:6]), sums[6:].tolist()
+        n = moments.count
+        mean = change / n
+        error = math.sqrt(max(squares / n - mean * mean, 0.0) / n) if mean == mean else math.nan
+        return Reading(n, moments.correlation, moments.slope, settled / n, right / n, mean, error)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One window: pairs, correlation and slope of margin on length gap, shares settled and right, change of the chosen
+    side in nats per token with its standard error (NaN without a reference)."""
+
+    pairs: float
+    correlation: float
+    slope: float
+    settled: float
+    right: float
+    change: float
+    change_error: float
+
+
+def falling_chosen(reading: Reading) -> str | None:
+    """The chosen side lost more than FALL nats per token, beyond three standard errors."""
+    if not (reading.change < -FALL and reading.change < -3 * reading.change_error):
+        return None
+    return (
+        f"the chosen completions have become less likely ({reading.change:+.2f} nats per token against the reference): "
+        "the margin grows because the rejected side falls faster; add an anchor such as + 0.1*sft(), lower the learning "
+        "rate, or stop earlier"
+    )
+
+
+def saturation(reading: Reading) -> str | None:
+    """Most pairs no longer move the model."""
+    if reading.settled < SATURATED:
+        return None
+    return (
+        f"{reading.settled:.0%} of the pairs are settled (their gradient is below 1 %): further steps mostly fit the few "
+        "that are left, which are often the wrong labels; train fewer epochs, or lower beta"
+    )
+
+
+def length_drift(reading: Reading) -> str | None:
+    """Margins follow length."""
+    if not abs(reading.correlation) > LENGTH:
+        return None
+    which = "longer" if reading.correlation > 0 else "shorter"
+    return (
+        f"the margins follow length (correlation {reading.correlation:+.2f}, {reading.slope:+.3f} nats a token): the model "
+        f"learns that {which} is better; look at the audit's length bias, or use a length-normalised objective such as simpo()"
+    )
+
+
+def memorising(train: Reading, accuracy: float, pairs: float) -> str | None:
+    """Training pairs are ranked far better than held-out ones."""
+    gap = accuracy_gap(train.right, train.pairs, accuracy, pairs)
+    if not gap.beyond(GAP):
+        return None
+    return (
+        f"pairs trained on are ranked right {train.right:.0%} of the time, held-out ones {accuracy:.0%}: the model learns the "
+        "labels by heart, wrong ones too, and online reliabilities drift towards 1; train fewer epochs, or use "
+        "lcpo(..., reliability='crossfit')"
+    )
+
+
+class Alarms(TrainerCallback):
+    """Looks at a run's windows (from one log to the next) and warns once of each thing that goes wrong.
+
+    An observer of the trainer and one of its callbacks.  fired: the alarms so far, also in ``alarms.json`` of the run's
+    directory, so that a resumed run neither forgets nor repeats them.
+    """
+
+    def __init__(self, output_dir: str | Path, trainer: Any) -> None:
+        self.path, self.trainer = Path(output_dir) / "alarms.json", trainer
+        self.window, self.last, self.fired = Window(), None, []
+
+    def __call__(self, rows: Sequence[Any], scores: Any, state: Mapping[str, Tensor]) -> None:
+        """Add one micro-batch to the window."""
+        if not isinstance(scores, PairScores):
+            return
+        with torch.no_grad():
+            chosen, rejected = self.trainer.objective.rewards(scores)
+            change = None if scores.chosen.ref_logp is None else chosen_change(scores)
+            weight = scores.ones() if scores.weight is None else scores.weight
+            self.window.add(chosen - rejected, length_gap(scores), change, weight)
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step and self.path.is_file():
+            told = json.loads(self.path.read_text())["alarms"]
+            self.fired = [Alarm(**alarm) for alarm in told if alarm["step"] <= state.global_step]
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        if not logs or "loss" not in logs:
+            return
+        reading = self.window.read()
+        if reading is None or reading.pairs < FEW:
+            return
+        self.last = reading
+        for name, look in (("falling", falling_chosen), ("saturation", saturation), ("length", length_drift)):
+            self.warn(name, look(reading), state)
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
+        accuracy = (metrics or {}).get("eval_rewards/accuracies")
+        if self.last is not None and accuracy is not None:
+            pairs = len(self.trainer.eval_dataset)
+            self.warn("memorising", memorising(self.last, accuracy, pairs), state)
+
+    def warn(self, name: str, sentence: str | None, state: Any) -> None:
+        """Say it on stderr and keep it, unless it was said before."""
+        if sentence is None or any(alarm.name == name for alarm in self.fired):
+            return
+        self.fired.append(Alarm(name, state.global_step, sentence))
+        say(f"warning, step {state.global_step}: {sentence}")
+        if state.is_world_process_zero:
+            told = {"schema": SCHEMA, "alarms": [asdict(alarm) for alarm in self.fired]}
+            write_aside(self.path, lambda aside: aside.write_text(json.dumps(told, indent=1)))
+
+
+def save_batch(trainer: Any, rows: Sequence[Any], output_dir: str | Path) -> Path:
+    """Write the rows of a step whose loss is not finite, with their texts and what is not finite of each; gives the file.
+
+    One JSON line a row: step, index, broken (names of fields), and the decoded sides.  Each rank writes its own rows.
+    """
+    rank = trainer.args.process_index
+    path = Path(output_dir) / ("nonfinite_batch.jsonl" if rank == 0 else f"nonfinite_batch.rank{rank}.jsonl")
+    broken = _broken(trainer, rows)
+    lines = []
+    for i, row in enumerate(rows):
+        line = {"schema": SCHEMA, "step": trainer.state.global_step + 1, "index": row.index, "weight": row.weight}
+        line["broken"] = broken.get(i, [])
+        for side in ("chosen", "rejected") if hasattr(row, "chosen") else ("sequence",):
+            sequence = getattr(row, side)
+            line[side] = _text(trainer, sequence.ids)
+            line[f"{side}_tokens"] = len(sequence.ids)
+        lines.append(json.dumps(line, ensure_ascii=False))
+    write_aside(path, lambda aside: aside.write_text("\n".join(lines) + "\n", encoding="utf-8"))
+    return path
+
+
+def _text(trainer: Any, ids: Any) -> Any:
+    tokenizer = getattr(trainer, "processing_class", None)
+    return [int(i) for i in ids] if tokenizer is None else tokenizer.decode([int(i) for i in ids])
+
+
+def _broken(trainer: Any, rows: Sequence[Any]) -> dict[int, list[str]]:
+    """Row -> what is not finite, row by row, so that one bad row does not fill its whole micro-batch."""
+    found = {}
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    with evaluating(model), torch.no_grad():
+        for i, row in enumerate(rows):
+            scores = trainer.scorer.on(model).scores([row], trainer.objective.needs)
+            loss = None
+            if trainer.objective.couples == "no":
+                loss = combine(partial_sums(trainer.objective, scores, trainer.objective_state))[None]
+            if names := broken_rows(scores, loss).get(0):
+                found[i] = names
+    return found
