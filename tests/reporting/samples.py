@@ -81,6 +81,8 @@ def demo(seed: int = 0, hostile: bool = False) -> dict:
             n + bad: {"true": t, "estimated": min(1.0, t + float(random.normal(0, 0.02)))}
             for n, t in zip(names, true, strict=True)
         },
+        "reliability_online": {n + bad: 0.9 + 0.1 * t for n, t in zip(names, true, strict=True)},
+        "single_reliability": {"true": 0.717, "lcpo_crossfit": 0.731, "lcpo_online": 0.982},
         "seconds": 208.4, "equal_kl": 6.0, "curves": curves,
         "posteriors": {"right": random.beta(6, 1.2, 3000).tolist(), "wrong": random.beta(1.2, 4, 1100).tolist()},
         "samples": [
@@ -119,9 +121,15 @@ def run_folder(path, seed: int = 0, hostile: bool = False, objective: str = "lcp
     state = {"global_step": steps, "epoch": 2.0, "log_history": history}
     (path / "trainer_state.json").write_text(json.dumps(state))
     (path / "assent_state.json").write_text(json.dumps({"schema": 1, "objective": objective, "annotators": []}))
-    (path / "alarms.json").write_text(json.dumps([{"step": 150, "sentence": "chosen log-probability falls " + bad}]))
+    alarms = [{"name": "falling", "step": 150, "sentence": "chosen log-probability falls " + bad}]
+    (path / "alarms.json").write_text(json.dumps({"schema": 1, "alarms": alarms}))
     (path / "README.md").write_text("# A model card\n" + bad.encode("utf-8", "replace").decode())
     for epoch in (1, 2):
-        table = pa.table({"epoch": [epoch] * 500, "p_correct": random.beta(3 + epoch, 1.5, 500)})
-        pq.write_table(table, path / f"posteriors-{epoch}.parquet")
+        posterior = [*random.beta(3 + epoch, 1.5, 500), None]
+        pq.write_table(pa.table({"pair": range(501), "posterior": posterior}), path / f"pairs-epoch-{epoch}.parquet")
+    rows = [
+        {"epoch": e, "term": 0, "annotator": n + bad.encode("utf-8", "replace").decode(), "labels": 40, "reliability": r}
+        for e, anna, ben in ((1, 0.92, 0.8), (2, 0.95, 0.6)) for n, r in (("anna", anna), ("ben", ben))
+    ]  # fmt: skip
+    pq.write_table(pa.Table.from_pylist(rows), path / "reliabilities.parquet")
     return path

@@ -23,6 +23,7 @@ def test_methods_and_figures_are_there(page: Page) -> None:
     assert "Cross-fitted LCPO recovers 95 %" in page.text
     assert "6 simulated annotators got about 28 % of the labels wrong" in page.text
     assert "28.1 % 26.2 % to 30.1 %" in page.text
+    assert "true mean reliability 71.7 % estimated by LCPO, cross-fitted 73.1 %" in page.text
     assert "is a quiet harbour with a warm light" in page.text and "2.31" in page.text
 
 

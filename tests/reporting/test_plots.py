@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -54,3 +56,26 @@ def test_length_bias_counts_unequal_pairs_only() -> None:
     assert audit_plots.length([0.0] * 100) is None
     figure = audit_plots.length([10.0] * 30 + [-10.0] * 10 + [0.0] * 5)
     assert "75\u202f% of the time" in figure.title
+
+
+def _contrast(one: str, other: str) -> float:
+    """WCAG contrast ratio of two colours."""
+
+    def light(colour: str) -> float:
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [p / 12.92 if p <= 0.03928 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    low, high = sorted((light(one), light(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_every_colour_of_text_can_be_read_in_both_themes() -> None:
+    assert _contrast("#000000", "#ffffff") == pytest.approx(21)
+    css = (Path(plots.__file__).parent / "templates" / "page.css").read_text()
+    themes = [dict(re.findall(r"--(\w+): (#\w{6})", block)) for block in re.findall(r"\{([^{}]*--page:[^{}]*)\}", css)]
+    assert len(themes) == 4, "light, dark by the system, dark by choice, paper"
+    for theme in themes[:3]:
+        for name in set(plots.COLOURS) - {"rule"}:
+            assert _contrast(theme[name], theme["page"]) >= 4.5, (name, theme[name])
+    assert {name: themes[0][name] for name in plots.COLOURS} == plots.COLOURS

@@ -28,7 +28,7 @@ def test_one_run(folder: Path) -> None:
     page.assert_harmless()
     for words in ("Objective lcpo(dpo(beta=0.1))", "optimiser steps 200 2.00 epochs", "70.0 % held out, train 90.0 %",
                   "noise rate, as the run sees it 25.0 %", "12 min 34 s", "step 150: chosen log-probability falls",
-                  "anna 95.0 %", "ben 60.0 %", "held out", "epoch 1", "epoch 2", "# A model card"):  # fmt: skip
+                  "anna 40 95.0 %", "ben 40 60.0 %", "held out", "epoch 1", "epoch 2", "# A model card"):  # fmt: skip
         assert words in page.text, words
     assert len(page.source.encode()) < 250_000
 
@@ -55,6 +55,20 @@ def test_the_figures_of_a_run(folder: Path) -> None:
     assert found["seconds"] == 754.0
     assert list(run.posteriors) == ["epoch 1", "epoch 2"] and len(run.posteriors["epoch 1"]) == 500
     assert run.curve("train_loss") == ([], []), "NaN is no point of a curve"
+
+
+def test_a_cross_fitted_run_shows_held_out_estimates_with_intervals(tmp_path: Path) -> None:
+    run = samples.run_folder(tmp_path / "run")
+    anna = {"reliability": 0.91, "low": 0.88, "high": 0.94, "labels": 300}
+    found = {"schema": 1, "annotators": {"anna": anna}, "noise_rate": 0.123, "noise_rate_low": 0.1}
+    (run / "crossfit").mkdir()
+    (run / "crossfit" / "reliabilities.json").write_text(
+        json.dumps(found | {"noise_rate_high": 0.15, "rests_on": "agreement"})
+    )
+    page = Page(run_page.write([run], tmp_path / "page.html"))
+    page.assert_harmless()
+    assert "anna 300 91.0 % 88.0 % – 94.0 %" in page.text
+    assert "noise rate 12.3 %, 95 % interval 10.0 % to 15.0 %; rests on agreement" in page.text
 
 
 def test_a_run_cut_short_is_read_from_its_last_checkpoint(tmp_path: Path) -> None:

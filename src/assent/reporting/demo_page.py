@@ -46,6 +46,8 @@ class DemoResult(TypedDict, total=False):
     equal_kl: float
     curves: dict[str, list[dict[str, float]]]
     posteriors: dict[str, list[float]]
+    reliability_online: dict[str, float]
+    single_reliability: dict[str, float]
     samples: list[dict[str, Any]]
     audit: dict[str, Any]
     world: dict[str, Any]
@@ -56,7 +58,7 @@ def write(result: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
     curves = result.get("curves") or {}
     figures = []
     if result.get("reliability"):
-        figures.append(demo_plots.reliabilities(result["reliability"]))
+        figures.append(demo_plots.reliabilities(result["reliability"], result.get("reliability_online")))
     posterior = result.get("posteriors") or {}
     if len(posterior.get("right", ())) or len(posterior.get("wrong", ())):
         figures.append(demo_plots.posteriors(posterior.get("right", ()), posterior.get("wrong", ())))
@@ -65,7 +67,8 @@ def write(result: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
         "data": result,
         "verdict": verdict(result),
         "rows": rows(result["methods"]),
-        "single": rows(result.get("single_annotator") or {}),
+        "single": _single(result.get("single_annotator") or {}),
+        "single_reliability": result.get("single_reliability") or {},
         "recovered": result.get("oracle_gap_recovered") or {},
         "curve": demo_plots.reward_against_kl(curves, equal) if curves else None,
         "figures": figures,
@@ -107,6 +110,15 @@ def rows(methods: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
             {"name": name, "title": title, "colour": _variable(colour), "told": TOLD.get(name, ""), "bar": share,
              "ours": name in ("lcpo_crossfit", "lcpo_online"), **_numbers(methods[name])}
         )  # fmt: skip
+    return out
+
+
+def _single(methods: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
+    """Rows where the names are hidden: the oracle can then be told one number only."""
+    out = rows(methods)
+    for row in out:
+        if row["name"] == "lcpo_oracle":
+            row["title"] = "LCPO, told the mean"
     return out
 
 

@@ -37,10 +37,11 @@ def reward_against_kl(curves: Mapping[str, Sequence[Mapping[str, float]]], equal
             if not x:
                 continue
             title, colour, line = known(name)
+            title = title if name in METHODS else c.name(title)
             strong = name in ("lcpo_crossfit", "dpo")
             c.ax.plot(x, y, color=colour, linestyle=line, linewidth=2.6 if strong else 1.6, zorder=3 if strong else 2)
             c.ax.plot(x, y, "o", color=colour, markersize=4.5 if strong else 3.2, zorder=3, markeredgewidth=0)
-            ends.append((x[-1], y[-1], title if name in METHODS else c.name(title), colour))
+            ends.append((x[-1], y[-1], title, colour))
         furthest = max((e[0] for e in ends), default=1.0)
         c.ax.set_xlim(0, furthest * 1.04)
         plots.grid(c.ax)
@@ -53,40 +54,50 @@ def reward_against_kl(curves: Mapping[str, Sequence[Mapping[str, float]]], equal
         c.figure.draw_without_rendering()
         plots.end_labels(c.ax, ends)
         drawn = plots.svg(c, "True reward against KL from the reference along each run.")
-    return Figure(
-        drawn,
-        "True reward along each run, against the distance from the reference",
+    errors = [p["true_reward_se"] for points in curves.values() for p in points if p.get("true_reward_se")]
+    caption = (
         "Each dot is a checkpoint. A method that climbs and then falls fits the noise after the signal. "
-        "Methods are compared at one KL, the largest that all of them reached.",
-        wide=True,
+        "Methods are compared at one KL, the largest that all of them reached."
     )
+    if errors:
+        caption += f" A point’s standard error is about {sorted(errors)[len(errors) // 2]:.2f} nats."
+    title = "True reward along each run, against the distance from the reference"
+    return Figure(drawn, title, caption, wide=True)
 
 
-def reliabilities(reliability: Mapping[str, Mapping[str, float]]) -> Figure:
-    """Estimated against true reliability, one dot per annotator; the diagonal is a perfect estimate."""
+def reliabilities(reliability: Mapping[str, Mapping[str, float]], online: Mapping[str, float] | None = None) -> Figure:
+    """Estimated against true reliability, one dot per annotator; the diagonal is a perfect estimate.
+
+    online: where the online estimates of the same annotators ended, drawn as rings.
+    """
     names = list(reliability)
     x = [reliability[n]["true"] for n in names]
     y = [reliability[n]["estimated"] for n in names]
+    rings = [(t, online[n]) for n, t in zip(names, x, strict=True) if online and n in online]
     error = sum(abs(a - b) for a, b in zip(x, y, strict=True)) / max(1, len(names))
     low = max(0.0, min([*x, *y, 0.5]) - 0.08)
     with plots.canvas() as c:
         c.ax.plot([low, 1], [low, 1], color=MUTED, linewidth=1, linestyle=(0, (3, 3)))
+        if rings:
+            style = {"markerfacecolor": "none", "markeredgecolor": MUTED, "markersize": 7}
+            c.ax.plot(*zip(*rings, strict=True), "o", **style)
         c.ax.plot(x, y, "o", color=BLUE, markersize=8, markeredgewidth=0)
         c.ax.set_xlim(low, 1.04)
         c.ax.set_ylim(low, 1.04)
         if len(names) <= 12:
-            heights = plots.apart(y, 0.055 * (1.04 - low), low, 1.04)
+            heights = plots.apart([v - 0.004 for v in y], 0.055 * (1.04 - low), low, 1.04)
             for name, at, px in zip(names, heights, x, strict=True):
-                left = px > low + 0.6 * (1 - low)
-                away = -0.025 if left else 0.025
-                c.ax.text(px + away, at, c.name(name, 16), ha="right" if left else "left", va="center")
+                c.ax.text(px + 0.025, at - 0.02, c.name(name, 16), ha="left", va="center", clip_on=False)
         plots.grid(c.ax)
         plots.percents(c.ax)
         plots.percents(c.ax, "x")
         c.ax.set_title("estimated reliability", loc="left", fontsize=12, color=MUTED)
         c.ax.set_xlabel("true reliability")
         drawn = plots.svg(c, f"Estimated against true reliability, mean absolute error {error:.3f}.")
-    return Figure(drawn, f"Reliabilities are found to within {error:.3f} on average", "On the dashed line: exact.")
+    caption = "Dots: cross-fitted estimates, exact on the dashed line."
+    if rings:
+        caption += " Rings: where the online estimates of the training run ended."
+    return Figure(drawn, f"Cross-fitted reliabilities are off by {error:.3f} on average", caption)
 
 
 def posteriors(right: Sequence[float], wrong: Sequence[float]) -> Figure:

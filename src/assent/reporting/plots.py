@@ -23,11 +23,11 @@ COLOURS = {
     "muted": "#626b76",
     "rule": "#d9dde2",
     "blue": "#1766c2",
-    "orange": "#c2560a",
-    "green": "#0b7f63",
+    "orange": "#b94f06",
+    "green": "#087a5e",
     "violet": "#8250c4",
-    "sky": "#5b9bd5",
-    "sand": "#a1772a",
+    "sky": "#2d7bb0",
+    "sand": "#876315",
 }
 INK, MUTED, RULE = COLOURS["ink"], COLOURS["muted"], COLOURS["rule"]
 BLUE, ORANGE, GREEN = COLOURS["blue"], COLOURS["orange"], COLOURS["green"]

@@ -11,6 +11,7 @@ from assent.reporting import run_plots
 from assent.reporting.page import plain, render, save
 from assent.reporting.runs import Run, read_all
 
+_ANNOTATORS = 40  # rows of the table
 _CARD = 20_000  # characters of configuration and card on the page
 
 
@@ -55,10 +56,18 @@ def summary(run: Run) -> dict[str, Any]:
     }
 
 
-def _latest(run: Run) -> list[tuple[str, float]]:
-    """The last reliability of each annotator, the most reliable first."""
-    found = {name: values[-1] for name, (_, values) in run.reliabilities().items()}
-    return sorted(found.items(), key=lambda item: -item[1])
+def _latest(run: Run) -> dict[str, Any]:
+    """The annotators' table, least reliable first: from cross-fitting with intervals, else the last epoch, else the log."""
+    if run.crossfit:
+        found, source = run.crossfit["annotators"], "crossfit"
+    elif run.annotators:
+        found, source = run.annotators, "epoch"
+    else:
+        found, source = {n: {"reliability": values[-1]} for n, (_, values) in run.reliabilities().items()}, "log"
+    keys = ("reliability", "low", "high", "labels")
+    rows = [(name, {k: a.get(k) for k in keys}) for name, a in found.items() if a.get("reliability") is not None]
+    rows.sort(key=lambda item: item[1]["reliability"])
+    return {"rows": rows[:_ANNOTATORS], "hidden": max(0, len(rows) - _ANNOTATORS), "source": source}
 
 
 def _colour(index: int) -> str:

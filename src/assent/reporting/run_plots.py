@@ -126,7 +126,7 @@ def reliabilities(curves: Mapping[str, tuple[list[float], list[float]]], title: 
 
 
 def posteriors(by_epoch: Mapping[str, Any]) -> Figure | None:
-    """P(the label is right) at the first and the last epoch that were written."""
+    """P(the stored order is right) at the first and the last epoch that were written."""
     import numpy as np
 
     filled = [(k, v) for k, v in by_epoch.items() if len(v)]
@@ -147,8 +147,8 @@ def posteriors(by_epoch: Mapping[str, Any]) -> Figure | None:
         c.ax.set_ylim(0, 1.27 * top)
         plots.grid(c.ax)
         plots.percents(c.ax)
-        c.ax.set_title("share of the labels", loc="left", fontsize=12, color=MUTED)
-        c.ax.set_xlabel("P(the label is right)")
-        drawn = plots.svg(c, "Posteriors of the labels at the first and the last epoch.")
+        c.ax.set_title("share of the pairs", loc="left", fontsize=12, color=MUTED)
+        c.ax.set_xlabel("P(the stored order is right)")
+        drawn = plots.svg(c, "Posteriors of the pairs at the first and the last epoch.")
     wrong = float((shown[-1][1] < 0.5).mean())
-    return Figure(drawn, f"{percent(wrong)} of the labels are held to be wrong at the end")
+    return Figure(drawn, f"{percent(wrong)} of the pairs are held to be stored the wrong way round")

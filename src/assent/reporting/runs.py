@@ -1,8 +1,8 @@
 """Reads what a training run left in its output directory, as far as it is there; nothing is unpickled or run.
 
 ``trainer_state.json`` (of the directory or of its last checkpoint) is needed. Read besides where present:
-``assent_state.json`` (objective, annotators), Parquet files of posteriors by epoch, ``alarms.json`` or ``alarms.jsonl``,
-the configuration (``assent.json``, ``*.yaml``) and the model card ``README.md``.
+``assent_state.json`` (objective), ``pairs-epoch-N.parquet`` (posteriors), ``reliabilities.parquet`` (by annotator and epoch),
+``crossfit/reliabilities.json`` (held-out estimates with intervals), ``alarms.json``, ``*.yaml`` and the card ``README.md``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from typing import Any
 from assent.errors import AssentError
 
 RELIABILITY = "lcpo/reliability/"
-_POSTERIOR = ("p_correct", "posterior", "label_posterior")  # names of a column of P(the label is right)
 
 
 @dataclass(frozen=True)
@@ -33,6 +32,8 @@ class Run:
     history: Sequence[dict[str, Any]]
     objective: str | None = None
     posteriors: dict[str, Any] = field(default_factory=dict)
+    annotators: dict[str, dict[str, Any]] = field(default_factory=dict)
+    crossfit: dict[str, Any] | None = None
     alarms: Sequence[str] = ()
     config: str = ""
     card: str = ""
@@ -51,7 +52,7 @@ class Run:
         return None
 
     def reliabilities(self) -> dict[str, tuple[list[float], list[float]]]:
-        """Curves of the reliabilities by annotator, or by quantile where there are many."""
+        """Logged curves of the reliabilities by annotator, or by quantile where there are many."""
         names = {k for h in self.history for k in h if k.startswith(RELIABILITY)}
         return {k.removeprefix(RELIABILITY): self.curve(k) for k in sorted(names) if self.curve(k)[0]}
 
@@ -84,6 +85,8 @@ def read(path: str | os.PathLike[str], name: str | None = None) -> Run:
         history=[h for h in state["log_history"] if isinstance(h, dict)],
         objective=info.get("objective") if isinstance(info, dict) else None,
         posteriors=_posteriors(path),
+        annotators=_annotators(path),
+        crossfit=_crossfit(path),
         alarms=_alarms(path),
         config=_config(path),
         card=_text(path / "README.md"),
@@ -120,51 +123,57 @@ def _text(path: Path) -> str:
 
 
 def _config(path: Path) -> str:
-    files = [path / "assent.json", path / "run.json", *sorted(path.glob("*.yaml"))]
-    return "\n".join(f"# {f.name}\n{_text(f)}" for f in files if f.is_file())
+    files = [f for f in sorted(path.glob("*.yaml")) if f.is_file()]
+    return "\n".join(f"# {f.name}\n{_text(f)}" for f in files)
 
 
 def _alarms(path: Path) -> list[str]:
-    if (path / "alarms.json").is_file():
-        items = _json(path / "alarms.json")
-        items = items.get("alarms", []) if isinstance(items, dict) else items
-    elif (path / "alarms.jsonl").is_file():
-        items = [json.loads(line) for line in _text(path / "alarms.jsonl").splitlines() if line.strip()]
-    else:
+    if not (path / "alarms.json").is_file():
         return []
-    return [_alarm(i) for i in items]
+    items = _json(path / "alarms.json")
+    items = items.get("alarms", []) if isinstance(items, dict) else items
+    return [
+        f"step {i['step']}: {i['sentence']}" for i in items if isinstance(i, dict) and {"step", "sentence"} <= set(i)
+    ]
 
 
-def _alarm(item: Any) -> str:
-    if not isinstance(item, dict):
-        return str(item)
-    words = item.get("sentence") or item.get("message") or item.get("alarm") or json.dumps(item)
-    return f"step {item['step']}: {words}" if "step" in item else str(words)
+def _crossfit(path: Path) -> dict[str, Any] | None:
+    """The estimate that cross-fitting wrote, if the run made one."""
+    file = path / "crossfit" / "reliabilities.json"
+    if not file.is_file():
+        return None
+    found = _json(file)
+    return found if isinstance(found, dict) and isinstance(found.get("annotators"), dict) else None
+
+
+def _annotators(path: Path) -> dict[str, dict[str, Any]]:
+    """Labels and reliability by annotator at the last epoch that was written."""
+    file = path / "reliabilities.parquet"
+    if not file.is_file():
+        return {}
+    rows = [r for r in _table(file).to_pylist() if not r.get("term")]
+    last = max((r.get("epoch") or 0 for r in rows), default=0)
+    return {str(r["annotator"]): r for r in rows if (r.get("epoch") or 0) == last}
 
 
 def _posteriors(path: Path) -> dict[str, Any]:
-    """P(the label is right) by file, in the order of the epochs; files without such a column are passed over."""
-    files = sorted({*path.glob("*.parquet"), *path.glob("*/*.parquet")}, key=_numbers)
-    out = {}
-    for file in files:
-        import numpy as np
-        import pyarrow.parquet as pq
+    """P(the stored order is right) of every pair by epoch, in order; epochs without posteriors are left out."""
+    import numpy as np
 
-        names = pq.read_schema(file).names
-        column = next((c for c in _POSTERIOR if c in names), None)
-        if column is None:
-            continue
-        wanted = [column, *(["epoch"] if "epoch" in names else [])]
-        table = pq.read_table(file, columns=wanted)
-        p = np.asarray(table.column(column).to_numpy(zero_copy_only=False), dtype=float)
-        epoch = np.asarray(table.column("epoch")) if "epoch" in names else np.zeros(len(p))
-        for e in np.unique(epoch):
-            mark = re.findall(r"\d+", file.stem)
-            label = f"epoch {e:g}" if "epoch" in names else f"epoch {mark[-1].lstrip('0') or 0}" if mark else file.stem
-            out[label] = p[(epoch == e) & np.isfinite(p)]
+    files = {int(m[1]): f for f in path.glob("pairs-epoch-*.parquet") if (m := re.search(r"-(\d+)\.", f.name))}
+    out = {}
+    for epoch in sorted(files):
+        p = np.asarray(_table(files[epoch], ["posterior"]).column(0).to_numpy(zero_copy_only=False), dtype=float)
+        if np.isfinite(p).any():
+            out[f"epoch {epoch}"] = p[np.isfinite(p)]
     return out
 
 
-def _numbers(path: Path) -> tuple[Any, ...]:
-    """Sorts ``epoch-10`` after ``epoch-9``."""
-    return ([int(n) for n in re.findall(r"\d+", path.stem)], path.name)
+def _table(path: Path, columns: list[str] | None = None) -> Any:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(path, columns=columns)
+    except (OSError, KeyError, pa.ArrowException) as error:
+        raise AssentError(f"cannot read {str(path)!r} ({error}); the run's directory is damaged.") from None
