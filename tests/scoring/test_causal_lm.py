@@ -131,14 +131,13 @@ def test_labels_weights_targets_and_columns_are_carried():
     assert CausalLMScorer(tiny_model()).scores(rows).columns == {}
 
 
-def test_columns_of_a_side_change_places_and_unknown_ones_refuse_a_swap():
+def test_columns_of_a_side_change_places_and_others_belong_to_both_orders():
     rows = [replace(r, columns={"score_chosen": 3.0, "score_rejected": r.index, "age": 7}) for r in pair_rows(2)]
     scores = CausalLMScorer(tiny_model()).scores(rows, {Need("column", "score_chosen")})
     assert scores.swapped().column("score_chosen").tolist() == [0.0, 1.0]
     assert scores.swapped().column("score_rejected").tolist() == [3.0, 3.0]
     scores = CausalLMScorer(tiny_model()).scores(rows, {Need("column", "age")})
-    with pytest.raises(AssentError, match="column 'age' has no meaning for the swapped order"):
-        scores.swapped()
+    assert scores.swapped().column("age").tolist() == [7.0, 7.0]  # weighted(..., column="age") is the same for both
 
 
 def test_a_missing_column_names_its_row():

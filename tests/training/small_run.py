@@ -41,6 +41,19 @@ def small_model(seed: int = 0, dtype: str = "float32") -> Any:
     return LlamaForCausalLM(config).to(getattr(torch, dtype))
 
 
+def exact_model(seed: int = 0) -> Any:
+    """A tiny GPT-2 in float64: unlike Llama's its norms do not pass through float32, so that equal means equal."""
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    torch.manual_seed(seed)
+    config = GPT2Config(
+        vocab_size=45, n_embd=32, n_layer=2, n_head=4, n_positions=64, bos_token_id=1, eos_token_id=2, pad_token_id=0,
+        initializer_range=0.1, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
+    )  # fmt: skip
+    return GPT2LMHeadModel(config).double()
+
+
 def save_small_model(folder: Path, seed: int = 0, dtype: str = "float32") -> Path:
     """Model and tokenizer as an ordinary directory."""
     small_model(seed, dtype).save_pretrained(folder)
@@ -71,3 +84,55 @@ def pair_dicts(count: int, seed: int = 0, annotators: int = 3, weights: bool = F
 def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> Path:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
+
+
+def token_pairs(count: int, seed: int = 0, annotators: int = 3, vocabulary: int = 40) -> list[Any]:
+    """Random pairs in tokens: uneven lengths, soft labels, row weights, several labels on some pairs."""
+    import numpy as np
+
+    from assent.data.tokens import TokenPair, TokenSequence
+
+    rng = np.random.default_rng(seed)
+    rows = []
+    for i in range(count):
+        prompt = rng.integers(4, vocabulary, rng.integers(1, 5))
+        sides = []
+        for _ in range(2):
+            ids = np.concatenate([[1], prompt, rng.integers(4, vocabulary, rng.integers(1, 7)), [2]]).astype(np.int32)
+            sides.append(TokenSequence(ids, 1 + len(prompt), np.arange(len(ids)) > len(prompt)))
+        labels = tuple(
+            (int(rng.integers(annotators)), float(rng.choice([1.0, 1.0, 0.7])), float(rng.choice([1.0, 2.0])), False)
+            for _ in range(1 + int(rng.random() < 0.3))
+        )
+        weight = sum(w for _, _, w, _ in labels)
+        target = sum(p * w for _, p, w, _ in labels) / weight
+        rows.append(TokenPair(*sides, weight, target, labels, {"confidence": float(rng.random())}, i))
+    return rows
+
+
+def trainer_of(model: Any, rows: Any, objective: Any, folder: Path, **arguments: Any) -> Any:
+    """A quiet trainer on the CPU; the reference is a copy of the model as it is now."""
+    import copy
+
+    from transformers import PrinterCallback, TrainingArguments
+
+    from assent.scoring.causal_lm import CausalLMScorer
+    from assent.scoring.reference import SecondModel
+    from assent.training.trainer import PreferenceTrainer
+
+    own = {k: arguments.pop(k) for k in ("annotators", "eval_rows", "observers", "scorer") if k in arguments}
+    defaults = {"learning_rate": 1e-2, "report_to": "none", "use_cpu": True, "save_strategy": "no", "seed": 3,
+                "disable_tqdm": True, "logging_nan_inf_filter": False, "logging_steps": 1,
+                "dataloader_pin_memory": False}  # fmt: skip
+    args = TrainingArguments(output_dir=str(folder), **(defaults | arguments))
+    own.setdefault("scorer", CausalLMScorer(model, SecondModel(copy.deepcopy(model)), 0))
+    own.setdefault("annotators", ("anna", "ben", "cleo"))
+    trainer = PreferenceTrainer(model, args, rows, objective=objective, **own)
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def largest_difference(first: Any, second: Any) -> float:
+    """Over all parameters of two models."""
+    pairs = zip(first.parameters(), second.parameters(), strict=True)
+    return max((a - b).abs().max().item() for a, b in pairs)

@@ -175,12 +175,12 @@ def _other_side(name: str) -> str | None:
 
 
 def _pair_columns(rows: Sequence[Any], names: Sequence[str], like: Tensor) -> dict[str, Column]:
-    """The needed columns with their swap rule; a name without one is refused when an objective swaps it."""
+    """The needed columns with their swap rule; a column that is of no side and has no rule belongs to both orders."""
     wanted = sorted({*names, *(other for name in names if (other := _other_side(name)))})
     columns = {}
     for name in wanted:
         value = _numbers([_value(row, name) for row in rows], like)
-        columns[name] = Column(value, SWAP_RULES.get(name, "refuse"), exchange=_other_side(name))
+        columns[name] = Column(value, SWAP_RULES.get(name, "keep"), exchange=_other_side(name))
     return columns
 
 

@@ -100,5 +100,5 @@ class Metrics:
             else:
                 at = torch.tensor([0.0, 0.1, 0.5, 0.9, 1.0], dtype=eta.dtype)
                 values = torch.quantile(eta, at).tolist()
-                out |= {f"{prefix}/q{round(100 * q):02d}": v for q, v in zip(at.tolist(), values, strict=True)}
+                out |= {f"{prefix}/q{round(100 * q):03d}": v for q, v in zip(at.tolist(), values, strict=True)}
         return out
