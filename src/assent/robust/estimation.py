@@ -81,7 +81,7 @@ def estimate(
     fit_temperature = temperature == "fit" and logit is not None
     model = prepare(logit, labels, annotators, pairs, fit_temperature=fit_temperature)
     point = _start(model, start, 1.0 if temperature == "fit" else float(temperature))
-    search, mirror = _both_sides(model, _maximise(model, point, max_iter, tol), max_iter, tol)
+    search, mirror = _both_sides(model, maximise(model, point, max_iter, tol), max_iter, tol)
     if prior is not None and prior != (0.0, 0.0):
         search = _shrunken(search, prior, max_iter, tol)
     return _finish(search, mirror, logit, labels)
@@ -98,8 +98,11 @@ class Search:
     converged: bool
 
 
-def _maximise(model: Model, point: Point, max_iter: int, tol: float) -> Search:
-    """Two EM steps, then Newton steps by conjugate gradients; EM steps wherever Newton does not ascend."""
+def maximise(model: Model, point: Point, max_iter: int, tol: float) -> Search:
+    """The maximum of the likelihood near ``point``.
+
+    Two EM steps, then Newton steps by conjugate gradients; EM steps wherever Newton does not ascend.
+    """
     local = model.at(point)
     counts = model.counts() + sum(model.prior)
     for iteration in range(max_iter):
@@ -120,7 +123,7 @@ def _both_sides(model: Model, search: Search, max_iter: int, tol: float) -> tupl
     mirrored = Point(-search.point.phi, search.point.tau)
     symmetric = model.logit is None and bool((model.free > 0).all())
     if not model.single and not symmetric:
-        other = _maximise(model, mirrored, max_iter, tol)
+        other = maximise(model, mirrored, max_iter, tol)
         if (other.point.eta - search.point.eta).abs().max() > 1e-3:
             if other.local.log_likelihood > search.local.log_likelihood:
                 search, other = other, search
@@ -138,9 +141,9 @@ def _shrunken(search: Search, prior: tuple[float, float] | Literal["fit"], max_i
     """
     fixed = replace(search.model, fit_temperature=False)
     if prior == "fit":
-        end = fit_prior(fixed, search, lambda model, point: _maximise(model, point, max_iter, tol))
+        end = fit_prior(fixed, search, lambda model, point: maximise(model, point, max_iter, tol))
     else:
-        end = _maximise(fixed.with_prior(prior), search.point, max_iter, tol)
+        end = maximise(fixed.with_prior(prior), search.point, max_iter, tol)
     model = search.model.with_prior(end.model.prior)
     return replace(end, model=model, local=model.at(end.point), iterations=search.iterations + end.iterations)
 
@@ -247,21 +250,28 @@ class _Arrow:
         return torch.cat([(right[:-1] - self.column * last) / self.diagonal, last[None]])
 
 
+def label_correct(model: Model, posterior: Tensor) -> Tensor:
+    """P(label names the true order) [J] from the posterior [P] of the stored orders; nan for ties."""
+    w = model.to_labels(posterior)
+    return torch.where(model.p == 0.5, torch.nan, torch.where(model.p > 0.5, w, 1 - w))
+
+
+def noise_rate(model: Model, correct: Tensor) -> float:
+    """Weighted mean of 1 - ``correct`` [J] over the labels that are no ties; nan when all are."""
+    counted = torch.where(correct.isnan(), 0.0, model.weight)
+    return float((counted * (1 - correct.nan_to_num())).sum() / counted.sum())
+
+
 def _finish(search: Search, mirror: float, logit: Tensor | None, labels: Labels) -> Estimate:
     """The Estimate at the end of a search."""
     model, local = search.model, search.local
-    w = model.to_labels(local.posterior)
-    correct = torch.where(model.p > 0.5, w, 1 - w)
-    correct = torch.where(model.p == 0.5, torch.nan, correct)
-    counted = torch.where(correct.isnan(), 0.0, model.weight)
-    total = counted.sum()
-    noise = (counted * (1 - correct.nan_to_num())).sum() / total if total > 0 else torch.tensor(torch.nan)
+    correct = label_correct(model, local.posterior)
     return Estimate(
         eta=search.point.eta,
         temperature=float(search.point.tau.exp()),
         posterior=local.posterior,
         correct=correct,
-        noise_rate=float(noise),
+        noise_rate=noise_rate(model, correct),
         log_likelihood=local.log_likelihood,
         mirror_log_likelihood=mirror,
         iterations=search.iterations,

@@ -84,9 +84,8 @@ class Covariance:
 
 def covariance(model: Model, point: Point, scores: Scores) -> Covariance:
     """Inverse of the observed information; annotators without information get a huge variance."""
-    a, b = model.prior
     eta = point.eta
-    diagonal = model.to_annotators(model.weight * scores.label**2) + a / eta**2 + b / (1 - eta) ** 2
+    diagonal = model.to_annotators(model.weight * scores.label**2)
     diagonal = diagonal.clamp(min=1e-6)
     w = model.to_labels(scores.missing)
     column = -model.to_annotators(model.weight * w * scores.spread * model.to_labels(scores.stretch))

@@ -8,13 +8,13 @@ the chi-squared quantile.  The noise rate combines these half-widths with their 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from assent.errors import AssentError
-from assent.robust.estimation import Estimate
+from assent.robust.estimation import Estimate, label_correct, maximise, noise_rate
 from assent.robust.information import Scores, covariance, inflation, scores_at
 from assent.robust.likelihood import PHI_EDGE, Model, Point, prepare
 from assent.scores import Labels
@@ -48,15 +48,19 @@ def intervals(
 
     clusters [P] int: pairs of one cluster (one prompt, say) may err together; variances are then those of the
     sandwich.  The noise rate meant is the expected one, the mean of 1 - eta over the labels given.  Margins are taken
-    as given: the uncertainty of fitting them is not in these intervals.
+    as given: the uncertainty of fitting them is not in these intervals.  A prior does not narrow them.
     """
     if not 0 < level < 1:
         raise AssentError(f"level is {level}; pass a confidence level between 0 and 1, such as 0.95")
     pairs = len(found.posterior)
     if clusters is not None and len(clusters) != pairs:
         raise AssentError(f"clusters holds {len(clusters)} values for {pairs} pairs; pass one per pair")
-    model = prepare(logit, labels, len(found.eta), pairs, fit_temperature=found.fit_temperature, prior=found.prior)
+    model = prepare(logit, labels, len(found.eta), pairs, fit_temperature=found.fit_temperature)
     point = Point(torch.logit(found.eta), torch.tensor(found.temperature).double().clamp(min=1e-300).log())
+    noise = found.noise_rate
+    if found.prior != (0.0, 0.0):  # intervals are the likelihood's, whatever the estimate was shrunken to
+        plain = maximise(replace(model, fit_temperature=False), point, 500, 1e-8)
+        point, noise = plain.point, noise_rate(model, label_correct(model, plain.local.posterior))
     scores = scores_at(model, point)
     known = covariance(model, point, scores)
     weights = _noise_weights(model)
@@ -69,7 +73,7 @@ def intervals(
     # deviance to fall by, were everything else known: chi-squared times the information lost to the rest
     cut = z**2 / 2 * wider * (variance[:-1] * known.diagonal).clamp(min=1.0)
     low, high = _profile(model, point, scores, cut)
-    noise = _combine(found, known, weights, low, high, wider, wider_noise)
+    noise = _combine(noise, point.eta, known, weights, low, high, wider, wider_noise)
     reach = z * float(variance[-1]) ** 0.5 if found.fit_temperature else 0.0
     return Intervals(
         low=low,
@@ -89,14 +93,21 @@ def _noise_weights(model: Model) -> Tensor:
     return model.to_annotators(counted * sure * model.free) / counted.sum().clamp(min=1e-300)
 
 
-def _combine(found: Estimate, known, weights, low, high, wider, wider_noise: float) -> tuple[float, float]:
-    """Limits of the noise rate from the limits of the reliabilities and the correlations between them."""
+def _combine(noise: float, eta, known, weights, low, high, wider, wider_noise: float) -> tuple[float, float]:
+    """Limits of the noise rate from the limits of the reliabilities and the correlations between them.
+
+    A sum over n annotators of like share is less skewed than one by the root of n, so the two half-widths are brought
+    that much nearer to each other (with one annotator they are the profile's own).
+    """
     spread = (known.variance()[:-1] * wider).clamp(min=1e-300).sqrt()
     below, above = (
-        math.sqrt(max(0.0, wider_noise * known.quadratic(weights * side / spread)))
-        for side in (found.eta - low, high - found.eta)
+        math.sqrt(max(0.0, wider_noise * known.quadratic(weights * side / spread))) for side in (eta - low, high - eta)
     )
-    return max(0.0, found.noise_rate - above), min(1.0, found.noise_rate + below)
+    share = (weights * (high - low)) ** 2
+    many = max(1.0, float(share.sum() ** 2 / (share**2).sum().clamp(min=1e-300)))
+    middle = math.sqrt((below**2 + above**2) / 2)
+    below, above = (middle * (side / max(middle, 1e-300)) ** (many**-0.5) for side in (below, above))
+    return max(0.0, noise - above), min(1.0, noise + below)
 
 
 def _profile(model: Model, point: Point, scores: Scores, cut: Tensor) -> tuple[Tensor, Tensor]:
@@ -104,13 +115,12 @@ def _profile(model: Model, point: Point, scores: Scores, cut: Tensor) -> tuple[T
     gain = (2 * model.p - 1) * (2 * scores.other - 1) * model.free
     rest = (1 - model.p) * scores.other + model.p * (1 - scores.other)
     counted = model.weight * model.free
-    a, b = model.prior
 
     def value(phi: Tensor) -> tuple[Tensor, Tensor]:
         eta = torch.sigmoid(phi)
         ratio = rest + eta.index_select(0, model.annotator) * gain
-        slope = model.to_annotators(counted * gain / ratio) + a / eta - b / (1 - eta)
-        return model.to_annotators(counted * ratio.log()) + a * eta.log() + b * (1 - eta).log(), slope * eta * (1 - eta)
+        slope = model.to_annotators(counted * gain / ratio)
+        return model.to_annotators(counted * ratio.log()), slope * eta * (1 - eta)
 
     phi = point.phi.clamp(-PHI_EDGE, PHI_EDGE)
     best, _ = value(phi)

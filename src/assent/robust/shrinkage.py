@@ -8,6 +8,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from assent.robust.lbfgs import minimise
 from assent.robust.likelihood import Model, Point
 
 S = TypeVar("S")
@@ -49,20 +50,22 @@ def effective_verdicts(model: Model, search) -> tuple[Tensor, Tensor]:
 def beta_binomial(trials: Tensor, right: Tensor, start: tuple[float, float]) -> tuple[float, float]:
     """Pseudo-counts (a, b) of greatest Beta-binomial likelihood, at most 1,000 in all, by gradient in log scale."""
     wrong = trials - right
-    theta = torch.tensor(start, dtype=torch.float64).log().requires_grad_()
-    search = torch.optim.LBFGS([theta], max_iter=100, line_search_fn="strong_wolfe")
 
-    def loss() -> Tensor:
-        search.zero_grad()
-        a, b = theta.clamp(-4.0, 6.2).exp()
+    def loss(theta: Tensor) -> tuple[Tensor, Tensor]:
+        inside = ((theta > -4.0) & (theta < 6.2)).double()
+        (a, b) = theta.clamp(-4.0, 6.2).exp()
         ratio = torch.lgamma(right + a) + torch.lgamma(wrong + b) - torch.lgamma(trials + a + b)
-        value = -(ratio - torch.lgamma(a) - torch.lgamma(b) + torch.lgamma(a + b)).sum()
+        value = (ratio - torch.lgamma(a) - torch.lgamma(b) + torch.lgamma(a + b)).sum()
         # a weak pull of log(a + b) to 2 keeps the answer finite when all annotators are alike
-        value = value + 0.02 * ((a + b).log() - 2) ** 2
-        value.backward()
-        return value
+        value = value - 0.02 * ((a + b).log() - 2) ** 2
+        common = (
+            torch.digamma(a + b) - torch.digamma(trials + a + b) - 0.04 * ((a + b).log() - 2) / (a + b) / len(trials)
+        )
+        slope_a = (torch.digamma(right + a) - torch.digamma(a) + common).sum() * a
+        slope_b = (torch.digamma(wrong + b) - torch.digamma(b) + common).sum() * b
+        return -value, -torch.stack([slope_a, slope_b]) * inside
 
-    with torch.enable_grad():
-        search.step(loss)
-    a, b = theta.detach().clamp(-4.0, 6.2).exp()
+    begin = torch.tensor(start, dtype=torch.float64, device=trials.device).log()
+    theta, _, _ = minimise(loss, begin, max_iter=100, tol=1e-4)
+    a, b = theta.clamp(-4.0, 6.2).exp()
     return float(a), float(b)
