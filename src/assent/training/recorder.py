@@ -22,8 +22,8 @@ from assent.training.metrics import lcpo_terms
 SCHEMA = 1
 COLUMNS = ("pair", "step", "target", "weight", "margin", "logit", "posterior", "logp_chosen", "logp_rejected")
 COLUMNS += ("ref_logp_chosen", "ref_logp_rejected", "length_chosen", "length_rejected")
-PART = "assent_pairs.parquet"
-"""The unfinished epoch's pairs inside a checkpoint."""
+PART = "assent_pairs.unfinished"
+"""The unfinished epoch's pairs (Parquet) inside a checkpoint; not to be taken for an epoch of their own."""
 
 
 class Recorder(TrainerCallback):
