@@ -16,12 +16,12 @@ seeds.  How the verdicts are reached: `assent.papers.claims`.  Nothing here is a
 
 
 def number(value: float | None) -> str:
-    """A figure for people: four significant digits at most, small ones in powers of ten."""
+    """A figure for people: five significant digits at most, small ones in powers of ten."""
     if value is None:
         return ""
     if value == 0:
         return "0"
-    return f"{value:.1e}" if abs(value) < 1e-3 else f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}"
+    return f"{value:.1e}" if abs(value) < 1e-3 else f"{value:.5g}" if abs(value) < 1000 else f"{value:.0f}"
 
 
 def tally(claims: Sequence[Mapping[str, Any]]) -> list[str]:
