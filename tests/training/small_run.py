@@ -7,13 +7,14 @@ import random
 from pathlib import Path
 from typing import Any
 
-WORDS = "a the cat dog bird fish sees likes eats finds red blue big small and then here there now well".split()
+TEXT = "a the cat dog bird fish sees likes eats finds red blue big small and then here there now well"
+WORDS = TEXT.split()
 SPECIAL = ["<pad>", "<s>", "</s>", "<unk>"]
 
 
 def small_tokenizer() -> Any:
     """Words and spaces, BOS before and EOS after, offsets as every fast tokenizer has them."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
     vocabulary = {word: i for i, word in enumerate([*SPECIAL, *WORDS, *(f"Ġ{w}" for w in WORDS), "Ġ"])}
@@ -22,6 +23,7 @@ def small_tokenizer() -> Any:
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A", pair="<s> $A $B", special_tokens=[("<s>", 1)]
     )
+    tokenizer.decoder = decoders.ByteLevel()
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>"
     )

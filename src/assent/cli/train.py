@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import json
+import sys
 from dataclasses import MISSING, fields
-from pathlib import Path
 from typing import Any
 
 import typer
@@ -32,13 +31,21 @@ def train(context: typer.Context, **given: Any) -> None:
     if dry_run:
         _dry_run(arguments, as_json)
         return
+    from assent.cli.options import json_line
     from assent.training.run import train as run
 
+    _quiet(arguments)
     result = run(**arguments)
-    if as_json:
-        print(_line(result.to_json()))
-    else:
-        print(result.table())
+    print(json_line(result.to_json()) if as_json else result.table())
+
+
+def _quiet(arguments: dict[str, Any]) -> None:
+    """transformers' own bars and remarks would drown the run's; --log-level brings them back."""
+    if arguments.get("log_level") is None:
+        from transformers.utils import logging
+
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
 
 
 def _words(given: dict[str, Any]) -> list[str]:
@@ -55,10 +62,16 @@ def _words(given: dict[str, Any]) -> list[str]:
 
 
 def _dry_run(arguments: dict[str, Any], as_json: bool) -> None:
+    from assent.cli.options import json_line
+    from assent.data.inspection import show
     from assent.training.dry import dry_run
 
+    _quiet(arguments)
     plan = dry_run(**arguments)
-    print(_line(plan.to_json()) if as_json else plan.text())
+    if as_json:
+        print(json_line(plan.to_json()))
+        return
+    print(plan.text(lambda row, tokenizer: show(row, tokenizer, colour=sys.stdout.isatty())))
 
 
 def _text_margins(records: Any) -> Any:
@@ -66,21 +79,6 @@ def _text_margins(records: Any) -> Any:
     from assent.auditing.text import held_out_logits
 
     return held_out_logits(records)
-
-
-def _line(value: Any) -> str:
-    return json.dumps(_no_nan(value), ensure_ascii=True, allow_nan=False)
-
-
-def _no_nan(value: Any) -> Any:
-    """NaN and infinities as null, which JSON has no numbers for."""
-    if isinstance(value, dict):
-        return {k: _no_nan(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_no_nan(v) for v in value]
-    if isinstance(value, float) and not (value == value and abs(value) != float("inf")):
-        return None
-    return str(value) if isinstance(value, Path) else value
 
 
 def _signature() -> inspect.Signature:

@@ -64,6 +64,7 @@ DEFAULTS: dict[str, Any] = {
     "remove_unused_columns": False,
     "dataloader_pin_memory": False,
     "label_names": [],
+    "disable_tqdm": False,
     "seed": 0,
 }
 """Where a run's defaults differ from those of transformers.  ``warmup_steps`` below 1 is a share of all steps."""

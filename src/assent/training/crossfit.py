@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import torch
 from torch import Tensor
 
 from assent.errors import AssentError
-from assent.objectives import Objective, RunInfo, Sum
+from assent.objectives import Objective, Sum
 from assent.objectives.parts import within
 from assent.robust.estimation import estimate
 from assent.robust.intervals import intervals
@@ -66,7 +65,9 @@ def crossfit(arguments: Mapping[str, Any], prepared: Prepared, objective: Object
                 fixed = with_reliability(objective, before, term.start)
                 logit = _fold_margins(arguments, prepared, fixed, folder, number, steps)
             found = _estimated(logit, prepared, term, number, folder)
-    return fit(arguments, prepared, with_reliability(objective, found, term.start), output_dir)
+    note = "the reliabilities were estimated on held-out margins before this run: crossfit/reliabilities.json"
+    fixed = with_reliability(objective, found, term.start)
+    return fit(arguments, prepared, fixed, output_dir, asked=objective, notes=(note,))
 
 
 def announcement(term: LCPO, steps: int, given: bool) -> str:

@@ -143,11 +143,11 @@ class Start:
         """What it says, in words."""
         loss = f"loss {self.loss:.4f} on {self.rows} rows"
         if self.margin is None:
-            return f"start: {loss}; the objective reads no reference"
+            return f"{loss}; the objective reads no reference"
         if self.same:
-            return f"start: policy = reference, largest margin {self.margin:.1e} nats, {loss}"
+            return f"policy = reference, largest margin {self.margin:.1e} nats, {loss}"
         return (
-            f"start: the policy is not the reference: margins up to {self.margin:.3g}, mean {self.mean_margin:.3g} "
+            f"the policy is not the reference: margins up to {self.margin:.3g}, mean {self.mean_margin:.3g} "
             f"nats a sequence, {loss}"
         )
 

@@ -29,7 +29,8 @@ class Progress(TrainerCallback):
             from tqdm.auto import tqdm
 
             self.bar = tqdm(
-                total=state.max_steps, initial=state.global_step, dynamic_ncols=True, file=sys.stderr, unit="step"
+                total=state.max_steps, initial=state.global_step, dynamic_ncols=True, file=sys.stderr, unit="step",
+                disable=None,  # where stderr is no terminal
             )
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -43,7 +44,7 @@ class Progress(TrainerCallback):
         if not shown:
             return
         line = f"step {state.global_step}/{state.max_steps}  " + "  ".join(shown)
-        if self.bar is not None:
+        if self.bar is not None and not self.bar.disable:
             self.bar.write(line, file=sys.stderr)
         else:
             print(line, file=sys.stderr, flush=True)

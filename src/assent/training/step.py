@@ -50,7 +50,8 @@ def all_reduce(value: Tensor) -> Tensor:
 class Step:
     """How a step is run: the objective with its state, the scoring of rows, and how gradients reach the parameters.
 
-    score_apart: the same without exchanging anything between ranks.  backward: adds the gradient of a scalar.  ranks: over how many ranks gradients are averaged afterwards.
+    score_apart: the same without exchanging anything between ranks.  backward: adds the gradient of a scalar.
+    ranks: over how many ranks gradients are averaged afterwards.
     hold: context in which gradients are not yet exchanged between ranks.  observe: told rows and scores, once each.
     """
 
