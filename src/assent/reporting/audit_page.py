@@ -14,6 +14,7 @@ from assent.reporting.page import percent, plain, render, save
 from assent.reporting.text import flat, short, visible
 
 _SHOWN = 40  # annotators in the table and pairs on the page
+_EMBEDDED = 1000  # annotators in the figures for machines
 _ENDS = 20  # of a longer panel: the least reliable shown by name
 
 
@@ -56,13 +57,15 @@ class AuditView(TypedDict, total=False):
     noise_rate_low: float | None
     noise_rate_high: float | None
     rests_on: str
-    limits: list[str]
+    limits: list[str]  # sentences; the first says what the estimate rests on
+    telling: bool  # False where the data cannot say which labels are wrong
     decision: dict[str, int]
     plain_dpo: str | None
     annotators: dict[str, Annotator]
     flags: dict[str, int]
     p_correct: Sequence[float]
     length_gap: Sequence[float]
+    length_bias: dict[str, float] | None
     suspicious: list[Doubt]
     seconds: float
     notes: list[str]
@@ -86,7 +89,7 @@ _LIMITS = {
     ],
 }
 _FLAGS = {
-    "duplicate": "the same prompt and responses occur more than once",
+    "duplicate": "the same annotator judged the same pair again; averaged into one label",
     "near_duplicate": "another pair is the same but for spacing, case or a few words",
     "contradiction": "labels of one pair disagree with each other",
     "contradictory": "labels of one pair disagree with each other",
@@ -122,6 +125,7 @@ def write(result: Any, path: str | os.PathLike[str], *, text: bool = True) -> Pa
 def _context(data: AuditView) -> dict[str, Any]:
     labels = max(1, data["labels"])
     rests_on = data.get("rests_on", "model")
+    limits = list(data.get("limits") or [_RESTS.get(rests_on, f"It rests on {rests_on}."), *_LIMITS.get(rests_on, [])])
     decision = data.get("decision") or {}
     names = {"keep": "Keep", "look": "Look at", "drop": "Drop"}
     notes = {
@@ -137,7 +141,7 @@ def _context(data: AuditView) -> dict[str, Any]:
     shown, hidden = _panel(data.get("annotators", {}))
     figures = [audit_plots.certainty(data.get("p_correct", ()))]
     for figure in (
-        audit_plots.length(data.get("length_gap", ())),
+        audit_plots.length(data.get("length_gap", ()), (data.get("length_bias") or {}).get("nats_per_doubling")),
         audit_plots.agreement(data.get("annotators", {})),
     ):
         if figure is not None:
@@ -145,8 +149,9 @@ def _context(data: AuditView) -> dict[str, Any]:
     return {
         "data": data,
         "verdict": verdict(data),
-        "rests": _RESTS.get(rests_on, f"It rests on {rests_on}."),
-        "limits": data.get("limits") or _LIMITS.get(rests_on, []),
+        "undecided": "cannot tell" in verdict(data),
+        "rests": limits[0],
+        "limits": limits[1:],
         "parts": parts if decision else [],
         "figures": figures,
         "annotators": shown,
@@ -162,7 +167,8 @@ def _context(data: AuditView) -> dict[str, Any]:
 def verdict(data: Mapping[str, Any]) -> str:
     """The first sentence of the page and of the terminal: how much of the data is wrong, in plain words."""
     rate, low, high = data["noise_rate"], data.get("noise_rate_low"), data.get("noise_rate_high")
-    if low is not None and high is not None and high - low > 0.3:
+    wide = low is not None and high is not None and high - low > 0.3
+    if rate is None or wide or not data.get("telling", True):
         return "These data cannot tell how many of their labels are wrong"
     if rate < 0.02:
         return f"The labels look clean: {percent(rate, 1)} look wrong"
@@ -171,22 +177,27 @@ def verdict(data: Mapping[str, Any]) -> str:
 
 def _panel(annotators: Mapping[str, Annotator]) -> tuple[list[tuple[str, Annotator]], int]:
     """Rows of the table, most reliable first, and how many annotators it leaves out."""
-    rows = sorted(annotators.items(), key=lambda item: -item[1]["reliability"])
+    rows = sorted(annotators.items(), key=lambda item: -_reliability(item[1]))
     if len(rows) <= _SHOWN:
         return rows, 0
     return rows[-_ENDS:], len(rows) - _ENDS
 
 
+def _reliability(annotator: Mapping[str, Any]) -> float:
+    value = annotator.get("reliability")
+    return float("-inf") if value is None else value
+
+
 def _quantiles(annotators: Mapping[str, Annotator]) -> list[tuple[str, float]]:
     import numpy as np
 
-    values = np.array([a["reliability"] for a in annotators.values()], dtype=float)
+    values = np.array([a["reliability"] for a in annotators.values() if a["reliability"] is not None], dtype=float)
     marks = {"lowest": 0, "5 %": 0.05, "median": 0.5, "95 %": 0.95, "highest": 1}
     return [(name, float(np.quantile(values, q))) for name, q in marks.items()]
 
 
 def _flags(flags: Mapping[str, int], labels: int) -> list[dict[str, Any]]:
-    rows = sorted(flags.items(), key=lambda item: -item[1])
+    rows = sorted(((name, n) for name, n in flags.items() if n), key=lambda item: -item[1])
     return [
         {"name": name.replace("_", " "), "count": n, "share": n / labels, "meaning": _FLAGS.get(name, "")}
         for name, n in rows
@@ -200,10 +211,10 @@ def _doubt(doubt: Doubt, text: bool) -> dict[str, Any]:
     gap = doubt.get("length_gap")
     out = {
         "row": doubt.get("row"), "annotator": str(doubt.get("annotator", "*")), "p": p, "flags": flags,
-        "gap": gap, "logit": doubt.get("logit"), "against": p is not None and p < 0.5,
+        "gap": gap, "logit": doubt.get("logit"), "against": p is not None and p < 0.5, "sides": [],
         "filters": {"annotator": json.dumps([short(doubt.get("annotator", "*"))]), "flags": json.dumps(flags)},
     }  # fmt: skip
-    if text:
+    if text and "prompt" in doubt:
         out |= {
             "prompt": doubt.get("prompt", ""),
             "sides": [
@@ -223,8 +234,8 @@ def _summary(data: AuditView) -> dict[str, Any]:
         "seconds",
     )  # fmt: skip
     out: dict[str, Any] = {"schema": 1, **{k: data.get(k) for k in keys}}
-    out["annotators"] = {
-        short(name): {k: a.get(k) for k in ("labels", "reliability", "low", "high")}
-        for name, a in data.get("annotators", {}).items()
-    }
+    panel = data.get("annotators", {})
+    if len(panel) <= _EMBEDDED:
+        keys = ("labels", "reliability", "low", "high")
+        out["annotators"] = {short(name): {k: a.get(k) for k in keys} for name, a in panel.items()}
     return plain(out)

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from assent.reporting import plots
-from assent.reporting.page import percent
+from assent.reporting.page import number, percent
 from assent.reporting.plots import BLUE, INK, MUTED, ORANGE, Figure
+
+_DOTS = 600  # annotators drawn
 
 
 def certainty(p_correct: Sequence[float]) -> Figure:
@@ -40,32 +42,36 @@ def spread(annotators: Mapping[str, Mapping[str, Any]]) -> Figure:
     """Reliabilities of many annotators in order, with their intervals: for panels too long for a table."""
     import numpy as np
 
-    rows = sorted(annotators.values(), key=lambda a: a["reliability"])
+    rows = sorted((a for a in annotators.values() if a["reliability"] is not None), key=lambda a: a["reliability"])
+    everyone = len(rows)
+    middle = percent(rows[everyone // 2]["reliability"])
+    pick = np.unique(np.linspace(0, everyone - 1, min(everyone, _DOTS)).round().astype(int))
+    rows = [rows[i] for i in pick]
     value = np.array([a["reliability"] for a in rows], dtype=float)
     low = np.array([a["low"] if a["low"] is not None else np.nan for a in rows], dtype=float)
     high = np.array([a["high"] if a["high"] is not None else np.nan for a in rows], dtype=float)
-    x = np.arange(1, len(rows) + 1)
+    x = pick + 1
     with plots.canvas(960, 300) as c:
         c.ax.vlines(x, low, high, color=BLUE, alpha=0.3, linewidth=max(0.5, min(4, 500 / len(rows))))
         c.ax.plot(x, value, color=BLUE, linewidth=2)
         c.ax.axhline(0.5, color=MUTED, linewidth=1, linestyle=(0, (3, 3)))
-        c.ax.text(len(rows), 0.505, "a coin", color=MUTED, ha="right", va="bottom")
+        c.ax.text(everyone, 0.505, "a coin", color=MUTED, ha="right", va="bottom")
         plots.grid(c.ax)
         plots.percents(c.ax)
         plots.thousands(c.ax, "x")
         c.ax.set_ylim(min(0.3, float(np.nanmin(low, initial=0.3))), 1.005)
-        c.ax.set_xlim(0, len(rows) + 1)
+        c.ax.set_xlim(0, everyone + 1)
         c.ax.set_title("reliability, with 95 % intervals", loc="left", fontsize=12, color=MUTED)
         c.ax.set_xlabel("annotators, least reliable first")
-        drawn = plots.svg(c, f"Sorted reliabilities of {len(rows)} annotators with intervals.")
-    middle = percent(float(np.median(value)))
-    return Figure(drawn, f"Half of the {len(rows):,} annotators lie above {middle}", wide=True)
+        drawn = plots.svg(c, f"Sorted reliabilities of {everyone} annotators with intervals.")
+    caption = f"{len(rows)} of them drawn, evenly spaced in order." if len(rows) < everyone else ""
+    return Figure(drawn, f"Half of the {everyone:,} annotators lie above {middle}", caption, wide=True)
 
 
-def length(gap: Sequence[float], weight: Sequence[float] | None = None) -> Figure | None:
-    """How often the label prefers the longer response, by how much longer it is.
+def length(gap: Sequence[float], per_doubling: float | None = None) -> Figure | None:
+    """How often the label prefers the longer response, by how much longer it is; None with fewer than 20 unequal ones.
 
-    `gap`: per label, characters or tokens by which the preferred response is longer. None with fewer than 20 unequal.
+    gap: per label, characters by which the preferred response is longer. per_doubling: nats that twice the length is worth.
     """
     import numpy as np
 
@@ -94,15 +100,19 @@ def length(gap: Sequence[float], weight: Sequence[float] | None = None) -> Figur
     return Figure(
         drawn,
         f"The longer response is preferred {percent(float(longer.mean()))} of the time",
-        "Tenths of the labels by difference in length, with 95 % intervals; the dashed line is no preference.",
+        "Tenths of the labels by difference in length, with 95 % intervals; the dashed line is no preference."
+        + (
+            f" Twice the length is worth {number(per_doubling)} nats to the labels." if per_doubling is not None else ""
+        ),
     )
 
 
 def agreement(annotators: Mapping[str, Mapping[str, Any]]) -> Figure | None:
     """Agreement with others on shared pairs against estimated reliability; None without at least two such annotators."""
-    rows = [(n, a) for n, a in annotators.items() if a.get("agreement") is not None]
+    rows = [(n, a) for n, a in annotators.items() if None not in (a.get("agreement"), a["reliability"])]
     if len(rows) < 2:
         return None
+    everyone, rows = len(rows), rows[:: -(-len(rows) // _DOTS)]
     x = [a["agreement"] for _, a in rows]
     y = [a["reliability"] for _, a in rows]
     with plots.canvas() as c:
@@ -117,11 +127,12 @@ def agreement(annotators: Mapping[str, Mapping[str, Any]]) -> Figure | None:
         plots.percents(c.ax, "x")
         c.ax.set_title("estimated reliability", loc="left", fontsize=12, color=MUTED)
         c.ax.set_xlabel("agreement with others on shared pairs")
-        drawn = plots.svg(c, f"Reliability against agreement with others for {len(rows)} annotators.")
+        drawn = plots.svg(c, f"Reliability against agreement with others for {everyone} annotators.")
     return Figure(
         drawn,
         "Reliability against agreement with others",
-        "Those who agree with others more should be more reliable; a point far off the trend is worth a look.",
+        "Those who agree with others more should be more reliable; a point far off the trend is worth a look."
+        + (f" {len(rows)} of {everyone:,} annotators are drawn." if len(rows) < everyone else ""),
     )
 
 
