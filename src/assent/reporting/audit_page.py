@@ -148,6 +148,7 @@ def _context(data: AuditView) -> dict[str, Any]:
             figures.append(figure)
     return {
         "data": data,
+        "source": Path(str(data.get("source") or "the data")).name,
         "verdict": verdict(data),
         "undecided": "cannot tell" in verdict(data),
         "rests": limits[0],

@@ -22,13 +22,21 @@ def certainty(p_correct: Sequence[float]) -> Figure:
     with plots.canvas() as c:
         counts = plots.histogram(c.ax, p, color=[ORANGE] * 10 + [BLUE] * 10)
         plots.grid(c.ax)
-        plots.thousands(c.ax)
-        c.ax.set_title("labels", loc="left", fontsize=12, color=MUTED)
-        c.ax.set_xlabel("P(the label is right)")
         top = max(1, counts.max() if len(p) else 1)
-        c.ax.set_ylim(0, 1.22 * top)
-        c.ax.text(0.02, 1.15 * top, f"{percent(wrong)} more likely wrong", color=ORANGE, va="center")
-        c.ax.text(0.98, 1.15 * top, f"{percent(1 - wrong)} more likely right", color=BLUE, ha="right", va="center")
+        steep = top > 50 * max(1.0, float(np.median(counts)))
+        if steep:
+            # Ten thousand sure labels would flatten the doubtful ones, which are what the reader came for.
+            c.ax.set_yscale("log")
+            c.ax.minorticks_off()
+        low, high = (0.7, 4 * top) if steep else (0, 1.22 * top)
+        c.ax.set_ylim(low, high)
+        at = {"y": 0.96, "va": "top", "transform": c.ax.get_xaxis_transform()}
+        c.ax.text(0.02, s=f"{percent(wrong)} more likely wrong", color=ORANGE, **at)
+        c.ax.text(0.98, s=f"{percent(1 - wrong)} more likely right", color=BLUE, ha="right", **at)
+        plots.thousands(c.ax, log=steep)
+        unit = "labels, logarithmic scale" if steep else "labels"
+        c.ax.set_title(unit, loc="left", fontsize=12, color=MUTED)
+        c.ax.set_xlabel("P(the label is right)")
         sure = float(((p < 0.1) | (p > 0.9)).mean()) if len(p) else 0.0
         drawn = plots.svg(c, f"Histogram: {percent(wrong)} of the labels are more likely wrong than right.")
     return Figure(
@@ -117,16 +125,18 @@ def agreement(annotators: Mapping[str, Mapping[str, Any]]) -> Figure | None:
     y = [a["reliability"] for _, a in rows]
     with plots.canvas() as c:
         c.ax.plot(x, y, "o", color=BLUE, markersize=7 if len(rows) <= 40 else 4, alpha=0.8, markeredgewidth=0)
-        margin = 0.12 * (max(x) - min(x) or 0.2)
-        c.ax.set_xlim(max(-0.02, min(x) - margin), min(1.02, max(x) + 2.2 * margin))
+        margin = 0.08 * (max(x) - min(x) or 0.2)
+        c.ax.set_xlim(min(x) - margin, max(x) + margin)
         c.ax.set_ylim(min(0.45, min(y) - 0.05), 1.02)
-        if len(rows) <= 12:
-            _name_points(c, [n for n, _ in rows], x, y)
         plots.grid(c.ax)
         plots.percents(c.ax)
         plots.percents(c.ax, "x")
         c.ax.set_title("estimated reliability", loc="left", fontsize=12, color=MUTED)
         c.ax.set_xlabel("agreement with others on shared pairs")
+        if len(rows) <= 12:
+            names = [c.name(n, 18) for n, _ in rows]
+            c.figure.draw_without_rendering()
+            plots.end_labels(c.ax, [(*at, name, INK) for *at, name in zip(x, y, names, strict=True)])
         drawn = plots.svg(c, f"Reliability against agreement with others for {everyone} annotators.")
     return Figure(
         drawn,
@@ -134,16 +144,6 @@ def agreement(annotators: Mapping[str, Mapping[str, Any]]) -> Figure | None:
         "Those who agree with others more should be more reliable; a point far off the trend is worth a look."
         + (f" {len(rows)} of {everyone:,} annotators are drawn." if len(rows) < everyone else ""),
     )
-
-
-def _name_points(c: plots.Canvas, names: Sequence[str], x: Sequence[float], y: Sequence[float]) -> None:
-    low, high = c.ax.get_ylim()
-    left, right = c.ax.get_xlim()
-    for name, at, px, py in zip(names, plots.apart(y, 0.06 * (high - low), low, high), x, y, strict=True):
-        away = 0.02 * (right - left)
-        side = ("left", px + away) if px < left + 0.7 * (right - left) else ("right", px - away)
-        c.ax.text(side[1], at, c.name(name, 18), ha=side[0], va="center", color=INK)
-        del py
 
 
 def _wilson(hits: float, total: float, z: float = 1.959964) -> tuple[float, float]:

@@ -196,13 +196,14 @@ def histogram(
     return counts
 
 
-def thousands(ax: Any, axis: str = "y") -> None:
+def thousands(ax: Any, axis: str = "y", log: bool = False) -> None:
     """Whole numbers with separators on a count axis."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     which = ax.yaxis if axis == "y" else ax.xaxis
     which.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}"))
-    which.set_major_locator(MaxNLocator(5, integer=True))
+    if not log:
+        which.set_major_locator(MaxNLocator(5, integer=True))
 
 
 def percents(ax: Any, axis: str = "y") -> None:
