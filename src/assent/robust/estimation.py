@@ -123,10 +123,10 @@ def _both_sides(model: Model, search: Search, max_iter: int, tol: float) -> tupl
     mirrored = Point(-search.point.phi, search.point.tau)
     symmetric = model.logit is None and bool((model.free > 0).all())
     if not model.single and not symmetric:
-        other = maximise(model, mirrored, max_iter, tol)
+        other = maximise(model, mirrored, 60, 1e-4)
         if (other.point.eta - search.point.eta).abs().max() > 1e-3:
             if other.local.log_likelihood > search.local.log_likelihood:
-                search, other = other, search
+                search, other = maximise(model, other.point, max_iter, tol), search
             return search, other.local.log_likelihood
     if model.fit_temperature:
         mirrored = Point(mirrored.phi, mirrored.tau.new_tensor(TAU_EDGE[0]))
@@ -234,9 +234,11 @@ class _Arrow:
         outward = (point.phi.abs() >= PHI_EDGE) & (local.gradient[:-1] * point.phi > 0)
         live = torch.ones_like(local.complete, dtype=torch.bool)
         live[:-1] = (diagonal > 0) & ~outward
-        live[-1] = model.fit_temperature
+        low, high = float(point.tau) <= TAU_EDGE[0], float(point.tau) >= TAU_EDGE[1]
+        push = float(local.gradient[-1])
+        live[-1] = model.fit_temperature and not (low and push < 0) and not (high and push > 0)
         unit = torch.zeros_like(local.complete)
-        unit[-1] = float(model.fit_temperature)
+        unit[-1] = live[-1].double()
         column = torch.where(live, model.information_times(local, unit), 0.0)
         diagonal = torch.where(live[:-1], diagonal, 1.0)
         corner = float(column[-1] - (column[:-1] ** 2 / diagonal).sum())
