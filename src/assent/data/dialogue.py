@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from assent.data.fields import Malformed
 from assent.data.report import Report
 from assent.records import Content
 
@@ -65,6 +66,8 @@ def split_messages(
         cut += 1
     while cut > 0 and chosen[cut - 1]["role"] == "assistant":  # a reply is never the end of a prompt
         cut -= 1
+    if cut == 0:
+        raise Malformed("prompt", "missing, and the two conversations share no message to take it from")
     report.add("prompt implied", row)
     return chosen[:cut], chosen[cut:], rejected[cut:]
 

@@ -48,25 +48,29 @@ class Encoder:
         out: list[Any] = [None] * len(texts)
         for templated in (False, True):
             places = [i for i, text in enumerate(texts) if text.templated is templated]
-            for i, (ids, offsets) in zip(places, self._tokens([texts[i].text for i in places], templated), strict=True):
-                finish = self._templated if templated else self._plain
-                out[i] = finish(ids, offsets, texts[i], rows[i])
+            found = self._tokens([texts[i].text for i in places], templated)
+            for i, (ids, offsets, added) in zip(places, found, strict=True):
+                start = prompt_length(offsets, added, texts[i].boundary)
+                out[i] = (
+                    self._templated(ids, offsets, start, texts[i], rows[i])
+                    if templated
+                    else self._plain(ids, start, rows[i])
+                )
         return out
 
-    def _tokens(self, texts: list[str], templated: bool) -> Iterator[tuple[list[int], list[tuple[int, int]]]]:
+    def _tokens(
+        self, texts: list[str], templated: bool
+    ) -> Iterator[tuple[list[int], list[tuple[int, int]], list[int]]]:
         if not texts:
             return
         got = self.tokenizer(
-            texts, add_special_tokens=not templated, return_offsets_mapping=True, return_attention_mask=False,
-            return_token_type_ids=False, padding=False, truncation=False, verbose=False,
+            texts, add_special_tokens=not templated, return_offsets_mapping=True, return_special_tokens_mask=True,
+            return_attention_mask=False, return_token_type_ids=False, padding=False, truncation=False, verbose=False,
         )  # fmt: skip
-        yield from zip(got["input_ids"], got["offset_mapping"], strict=True)
+        yield from zip(got["input_ids"], got["offset_mapping"], got["special_tokens_mask"], strict=True)
 
-    def _plain(
-        self, ids: list[int], offsets: list[tuple[int, int]], text: Rendered, row: int
-    ) -> tuple[np.ndarray, int, np.ndarray]:
+    def _plain(self, ids: list[int], start: int, row: int) -> tuple[np.ndarray, int, np.ndarray]:
         """Plain text: the tokenizer's begin token once, the end token once, added where it is absent."""
-        start = prompt_length(offsets, text.boundary)
         if self.eos is not None:
             if len(ids) > start and ids[-1] == self.eos:
                 self.report.add("end already there", row)
@@ -78,12 +82,11 @@ class Encoder:
         return self._finish(ids, start, len(ids), row)
 
     def _templated(
-        self, ids: list[int], offsets: list[tuple[int, int]], text: Rendered, row: int
+        self, ids: list[int], offsets: list[tuple[int, int]], start: int, text: Rendered, row: int
     ) -> tuple[np.ndarray, int, np.ndarray]:
         """A rendered conversation: its own end is kept; white space behind the end token is not counted."""
-        start = prompt_length(offsets, text.boundary)
         stop = len(ids)
-        while stop > start and text.text[slice(*offsets[stop - 1])].isspace():
+        while stop > start and ids[stop - 1] not in self.special and not text.text[slice(*offsets[stop - 1])].strip():
             stop -= 1
         if stop > start and ids[stop - 1] in self.special:
             return self._finish(ids, start, stop, row)
@@ -104,17 +107,19 @@ class Encoder:
         return array, start, mask
 
 
-def prompt_length(offsets: Sequence[tuple[int, int]], boundary: int) -> int:
+def prompt_length(offsets: Sequence[tuple[int, int]], added: Sequence[int], boundary: int) -> int:
     """Tokens before the first one that holds a character of the completion, which starts at ``boundary``.
 
-    Added begin and end tokens have the empty offset (0, 0); those at the end belong to the completion.
+    added: 1 on the begin and end tokens that the tokenizer added; those at the end belong to the completion.
     """
     high = len(offsets)
-    while high > 0 and tuple(offsets[high - 1]) == (0, 0):
-        high -= 1
-    if high == 0:  # no text at all: begin tokens are the prompt
-        return len(offsets) if boundary == 0 else 0
     low = 0
-    while low < high and tuple(offsets[low]) == (0, 0):
+    while low < high and added[low]:
         low += 1
+    if low == high:  # no text at all
+        return min(1, high)
+    while added[high - 1]:
+        high -= 1
+    if offsets[low][0] == offsets[low][1] and offsets[low][1] + 1 > boundary:
+        return low  # byte-level tokenizers trim white space off the spans, and one too many off the first
     return bisect_right(offsets, boundary, lo=low, hi=high, key=lambda span: span[1])

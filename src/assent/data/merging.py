@@ -79,7 +79,7 @@ def _first_values(aligned: list[Judged], report: Report) -> dict[str, object]:
         for name, value in (*given.items(), *(("." + n, v) for n, v in judged.columns.items())):
             if value is None:
                 continue
-            if values.setdefault(name, value) != value and name != "rationale":
+            if values.setdefault(name, value) != value:
                 report.add("columns disagree", judged.row, name.lstrip("."))
     return values
 

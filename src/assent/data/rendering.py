@@ -30,6 +30,17 @@ class Renderer:
         self._asked: tuple[Any, Any] | None = None
         self._prompt = ""
 
+    def render_row(self, parts: Sequence[tuple[Content, Content]], tools: Any, row: int) -> list[Rendered]:
+        """The (prompt, completion) sequences of a row; where they share a rendered prompt, it ends alike in all."""
+        sides = [self.render(prompt, completion, tools, row) for prompt, completion in parts]
+        ends = {side.boundary for side in sides}
+        if len(ends) == 1 or not sides[0].templated or any(prompt is not parts[0][0] for prompt, _ in parts):
+            return sides
+        shared = min(ends)  # a template opened these replies in different ways: the prompt is what all have
+        for side in sides[1:]:
+            shared = min(shared, common_prefix(sides[0].text, side.text))
+        return [Rendered(side.text, shared, templated=True) for side in sides]
+
     def render(self, prompt: Content, completion: Content, tools: Any, row: int) -> Rendered:
         """One sequence.  Raises AssentError naming the row where the template cannot render it."""
         if isinstance(prompt, str) and isinstance(completion, str):

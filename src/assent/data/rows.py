@@ -193,10 +193,10 @@ def parse_judged(row: Mapping[str, Any], index: int, plan: Layout, report: Repor
     sign = -1.0 if judgement else 1.0  # margin and logit of a judgement speak for b, as p_b does
     scores = [_number(row, c) for c in (("score_a", "score_b") if judgement else ("score_chosen", "score_rejected"))]
     margin, logit = (None if (v := _number(row, c)) is None else sign * v for c in ("margin", "logit"))
+    tools = _tools(row, prompt)
     out = Judged(
         index, prompt, first, second, p, fields.annotator(row.get("annotator"), "annotator"), _weight(row),
-        _gold(row, plan), other, margin, logit, scores[0], scores[1], _rationale(row),
-        fields.tools(row.get("tools"), "tools"), further(row, plan, report, index),
+        _gold(row, plan), other, margin, logit, scores[0], scores[1], _rationale(row), tools, further(row, plan, report, index),
     )  # fmt: skip
     for name, content in zip(names, (first, second), strict=True):
         if not fields.plain(content).strip():
@@ -290,6 +290,13 @@ def _gold(row: Mapping[str, Any], plan: Layout) -> bool:
     return False if fields.missing(value) else fields.boolean(value, "gold", typed=plan.typed)
 
 
+def _tools(row: Mapping[str, Any], prompt: Content) -> list[Any] | None:
+    found = fields.tools(row.get("tools"), "tools")
+    if found and isinstance(prompt, str):
+        raise Malformed("tools", "given beside a text prompt; tools need messages, which a chat template can render")
+    return found
+
+
 def _rationale(row: Mapping[str, Any]) -> str | None:
     value = row.get("rationale")
     if fields.missing(value):
@@ -308,7 +315,7 @@ def parse_example(row: Mapping[str, Any], index: int, plan: Layout, report: Repo
         report.add("completion empty", index, "completion")
     return Example(
         prompt, completion, label, _weight(row), index, fields.annotator(row.get("annotator"), "annotator"),
-        further(row, plan, report, index), fields.tools(row.get("tools"), "tools"),
+        further(row, plan, report, index), _tools(row, prompt),
     )  # fmt: skip
 
 
@@ -328,5 +335,5 @@ def parse_group(row: Mapping[str, Any], index: int, plan: Layout, report: Report
     scores = tuple(sign * fields.number(v, column) for v in values)
     return Group(
         prompt, tuple(completions), scores, _weight(row), index, further(row, plan, report, index),
-        fields.tools(row.get("tools"), "tools"),
+        _tools(row, prompt),
     )  # fmt: skip

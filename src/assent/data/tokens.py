@@ -181,13 +181,13 @@ def _sequences(
             chunk = records.rows[start : start + _CHUNK]
             rendered, numbers = [], []
             for row in chunk:
-                for prompt, completion in _contents(row):
-                    rendered.append(renderer.render(prompt, completion, row.tools, _row_number(row)))
-                    numbers.append(_row_number(row))
+                parts = renderer.render_row(_contents(row), row.tools, _row_number(row))
+                rendered += parts
+                numbers += [_row_number(row)] * len(parts)
             encoded = iter(encoder.encode(rendered, numbers))
             for offset, row in enumerate(chunk):
-                parts = [TokenSequence(*next(encoded)) for _ in _contents(row)]
-                yield start + offset, row, parts
+                sequences = [TokenSequence(*next(encoded)) for _ in _contents(row)]
+                yield start + offset, row, sequences
             advance(len(chunk))
 
 
@@ -249,13 +249,11 @@ def _check_losses(records: Records, kept: int, report: Report, fit: _Fit, max_sh
         return
     why = ", ".join(f"{e.count} {e.name}" for e in report if e.kind == "drop")
     share = f"{lost} of {len(records)} rows ({lost / len(records):.1%}) would be lost: {why}"
+    limit = f"raise max_length (longest sequence {fit.longest} tokens, limit {fit.max_length})"
+    mend = limit if report["too long"] else "give prompts and completions that hold text"
     if kept == 0:
-        raise AssentError(
-            f"{records.source}: every row would be lost ({why}; max_length {fit.max_length}, longest sequence "
-            f"{fit.longest} tokens); raise max_length"
-        )
+        raise AssentError(f"{records.source}: every row would be lost: {why}; {mend}")
     if lost > max_share * len(records) and not allowed:
         raise AssentError(
-            f"{records.source}: {share}, more than {max_share:.0%}; raise max_length (longest sequence {fit.longest} "
-            f"tokens, limit {fit.max_length}), or pass allow_loss to go on without them"
+            f"{records.source}: {share}, more than {max_share:.0%}; {mend}, or pass allow_loss to go on without them"
         )
