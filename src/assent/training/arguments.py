@@ -48,7 +48,7 @@ class Settings:
     lora_target_modules: list[str] | None = _arg(None, "modules that get an adapter; all linear ones unless given")
     adapter: str | None = _arg(None, "continue training this adapter; its start is the reference")
     merge: bool = _arg(False, "merge the adapter into the weights at the end and save the whole model")
-    crossfit_scorer: str | None = _arg(None, "where cross-fitting takes its margins: policy (default) or text")
+    crossfit_scorer: Any = _arg(None, "where cross-fitting takes its margins: policy (two folds, the default) or text")
     resume: bool = _arg(False, "continue the run in the output directory from its last complete checkpoint")
 
 
@@ -271,5 +271,5 @@ def _check_objective(settings: Settings, objective: Objective) -> None:
             f"crossfit_scorer is {settings.crossfit_scorer!r} and {objective!s} is not cross-fitted; "
             "write lcpo(..., reliability='crossfit') or leave the option out"
         )
-    if settings.crossfit_scorer not in (None, "policy", "text"):
+    if settings.crossfit_scorer not in (None, "policy", "text") and not callable(settings.crossfit_scorer):
         raise AssentError(f"crossfit_scorer is {settings.crossfit_scorer!r}; expected 'policy' or 'text'")
