@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given
@@ -25,13 +26,26 @@ def test_colours_follow_the_page_and_names_are_escaped() -> None:
     assert "http" not in drawn and "xmlns" not in drawn and "<!--" not in drawn
 
 
-def test_a_picture_has_the_size_that_was_asked_for(tmp_path) -> None:
+def test_a_picture_stands_alone_in_both_themes(tmp_path: Path) -> None:
     with plots.canvas(200, 100) as c:
-        c.ax.plot([0, 1], [0, 1])
-        plots.png(c, tmp_path / "p.png", scale=2)
-    from matplotlib.image import imread
+        c.ax.plot([0, 1], [0, 1], color=plots.BLUE)
+        path = plots.picture(plots.svg(c, "a line"), tmp_path / "images" / "p.svg")
+    root = ElementTree.parse(path).getroot()
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert root.attrib["viewBox"] == "-20 -20 240 140"
+    text = path.read_text()
+    assert "prefers-color-scheme: dark" in text and "--blue: #6aaeff;" in text and f"--blue: {plots.BLUE};" in text
+    assert text.count("http") == 1
 
-    assert imread(tmp_path / "p.png").shape[:2] == (200, 400)
+
+def test_a_flat_share_looks_flat() -> None:
+    with plots.canvas() as c:
+        c.ax.set_ylim(0.994, 1.0)
+        plots.span(c.ax)
+        assert c.ax.get_ylim() == pytest.approx((0.9, 1.0))
+        c.ax.set_ylim(0.2, 0.7)
+        plots.span(c.ax)
+        assert c.ax.get_ylim() == (0.2, 0.7)
 
 
 @given(st.lists(st.floats(0, 10), min_size=1, max_size=8))

@@ -74,14 +74,15 @@ def write(result: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
         "figures": figures,
         "equal_kl": equal,
         "samples": [_sample(s) for s in (result.get("samples") or [])[:_SAMPLES]],
-        "summary": plain({"schema": 1, **{k: result.get(k) for k in _KEYS}}),
+        "summary": plain({"schema": 1, **{k: result.get(k) for k in _KEYS}, "equal_kl": equal}),
         "noise": _noise(result),
         "names": {name: demo_plots.known(name)[0] for name in [*demo_plots.METHODS, *result["methods"]]},
     }
     return save(render("demo.html", **context), path)
 
 
-_KEYS = ("methods", "single_annotator", "oracle_gap_recovered", "reliability", "seconds")
+# The demo's --json, and the curves, so that the page's plots can be drawn again from the page.
+_KEYS = ("seed", "methods", "single_annotator", "oracle_gap_recovered", "reliability", "seconds", "equal_kl", "curves")
 
 
 def verdict(result: Mapping[str, Any]) -> str:

@@ -40,7 +40,7 @@ def reward_against_kl(curves: Mapping[str, Sequence[Mapping[str, float]]], equal
             title = title if name in METHODS else c.name(title)
             strong = name in ("lcpo_crossfit", "dpo")
             c.ax.plot(x, y, color=colour, linestyle=line, linewidth=2.6 if strong else 1.6, zorder=3 if strong else 2)
-            c.ax.plot(x, y, "o", color=colour, markersize=4.5 if strong else 3.2, zorder=3, markeredgewidth=0)
+            c.ax.plot(x, y, "o", color=colour, markersize=6 if strong else 4.5, zorder=3, markeredgewidth=0)
             ends.append((x[-1], y[-1], title, colour))
         furthest = max((e[0] for e in ends), default=1.0)
         c.ax.set_xlim(0, furthest * 1.04)

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import html
 import io
+import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from assent.reporting.text import short
@@ -99,7 +101,7 @@ class Canvas:
 
 @contextmanager
 def canvas(width: int = 440, height: int = 290, columns: int = 1, **kwargs: Any) -> Iterator[Canvas]:
-    """A canvas in the house style; draw inside the `with`, and call `svg` or `png` there too."""
+    """A canvas in the house style; draw inside the `with`, and call `svg` there too."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure as Mpl
 
@@ -177,7 +179,7 @@ def end_labels(ax: Any, items: Sequence[tuple[float, float, str, str]], *, size:
     right = max(x for x, *_ in items)
     step = 0.012 * (ax.get_xlim()[1] - ax.get_xlim()[0])
     for (x, y, text, colour), at in zip(items, apart([i[1] for i in items], gap, low, high), strict=True):
-        if right - x > step or abs(at - y) > gap / 2:
+        if right - x > step or abs(at - y) > 0.75 * gap:
             ax.plot([x + step, right + step], [y, at], color=colour, linewidth=0.8, alpha=0.45, clip_on=False, zorder=1)
         ax.annotate(text, (right + 2 * step, at), color=colour, va="center", fontsize=size, annotation_clip=False)
 
@@ -225,6 +227,30 @@ def log_axis(ax: Any, low: float, high: float) -> None:
     ax.set_xlim(0.8 * low, 1.25 * high)
 
 
-def png(canvas: Canvas, path: Any, *, scale: float = 2, background: str = "#ffffff") -> None:
-    """The canvas as a picture for the README, in the light colours, at `scale` pixels per CSS pixel."""
-    canvas.figure.savefig(path, format="png", dpi=72 * scale, facecolor=background)
+def span(ax: Any, least: float = 0.1) -> None:
+    """Widen a y axis of shares to at least `least`, inside [0, 1], so that a flat curve looks flat."""
+    low, high = ax.get_ylim()
+    if high - low < least:
+        middle = min(max((low + high) / 2, least / 2), 1 - least / 2)
+        ax.set_ylim(middle - least / 2, middle + least / 2)
+
+
+def picture(drawn: str, path: str | os.PathLike[str]) -> Path:
+    """Write an inline plot as an SVG file of its own, light or dark as the viewer's system is, on a ground of its own."""
+    css = (Path(__file__).parent / "templates" / "page.css").read_text(encoding="utf-8")
+    themes = [re.findall(r"--\w+: #\w{6};", block) for block in re.findall(r"\{([^{}]*--page:[^{}]*)\}", css)[:2]]
+    light, dark = (" ".join(theme) for theme in themes)
+    style = (
+        f"svg {{ {light} font-family: system-ui, sans-serif; }} "
+        f"@media (prefers-color-scheme: dark) {{ svg {{ {dark} }} }}"
+    )
+    width, height = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', drawn).groups()  # type: ignore[union-attr]
+    pad = 20
+    view = f"{-pad} {-pad} {float(width) + 2 * pad:g} {float(height) + 2 * pad:g}"
+    ground = f'<rect x="{-pad}" y="{-pad}" width="100%" height="100%" rx="8" style="fill: var(--page)"/>'
+    text = re.sub(r'viewBox="[^"]*"', f'xmlns="http://www.w3.org/2000/svg" viewBox="{view}"', drawn, count=1)
+    text = text.replace(">", f"><style>{style}</style>{ground}", 1)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text + "\n", encoding="utf-8")
+    return path

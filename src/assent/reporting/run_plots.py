@@ -68,6 +68,7 @@ def _panel(panel: Panel, runs: Sequence[Run]) -> Figure | None:
             ends.append((x[-1], y[-1], name, colour))
         plots.grid(c.ax)
         if panel.share:
+            plots.span(c.ax)
             plots.percents(c.ax)
         plots.thousands(c.ax, "x")
         c.ax.set_title(panel.unit, loc="left", fontsize=12, color=MUTED)
@@ -77,7 +78,8 @@ def _panel(panel: Panel, runs: Sequence[Run]) -> Figure | None:
     styles = {what: style for _, _, _, what, _, style in lines}
     dashed = [w for w, s in styles.items() if s != "-"]
     legend = f"Broken lines: {', '.join(dashed)}. " if len(runs) > 1 and dashed else ""
-    return Figure(drawn, panel.title, (legend + panel.caption).strip())
+    caption = panel.caption if len(styles) == len(panel.keys) else ""
+    return Figure(drawn, panel.title, (legend + caption).strip())
 
 
 def _label_ends(c: plots.Canvas, ends: Sequence[tuple[float, float, str, str]], single: int) -> None:
@@ -104,8 +106,8 @@ def _thin(x: list[float], y: list[float]) -> tuple[list[float], list[float]]:
 
 
 def reliabilities(curves: Mapping[str, tuple[list[float], list[float]]], title: str) -> Figure | None:
-    """Reliability of each annotator along a run, or of quantiles of many; None with fewer than two points."""
-    if max((len(x) for x, _ in curves.values()), default=0) < 2:
+    """Reliability of each annotator along a run, or of quantiles of many; None where none moves."""
+    if not any(len(set(y)) > 1 for _, y in curves.values()):
         return None
     with plots.canvas(960, 340) as c:
         ends = []
@@ -115,6 +117,7 @@ def reliabilities(curves: Mapping[str, tuple[list[float], list[float]]], title: 
             c.ax.plot(x, y, color=colour, linewidth=1.6)
             ends.append((x[-1], y[-1], c.name(name, 20), colour))
         plots.grid(c.ax)
+        plots.span(c.ax)
         plots.percents(c.ax)
         plots.thousands(c.ax, "x")
         c.ax.set_title("estimated reliability", loc="left", fontsize=12, color=MUTED)
