@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tiny_models import save_tiny_llama
 
 from assent.cli import main
+from tiny_models import save_tiny_llama
 
 PAIR = {"prompt": "name a colour", "chosen": " red", "rejected": " no"}
 GOOD = [PAIR, {"prompt": "count", "chosen": " one", "rejected": " none", "annotator": "ben"}]
@@ -27,7 +27,7 @@ def fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., s
     """Runs a verb that must fail; gives its one sentence and checks that ``out`` was not left behind."""
 
     def run(*words: object) -> str:
-        before = {p for p in tmp_path.rglob("*")}
+        before = set(tmp_path.rglob("*"))
         capsys.readouterr()
         with pytest.raises(SystemExit) as stopped:
             main([str(w) for w in words])
@@ -36,7 +36,7 @@ def fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., s
         assert stopped.value.code == 2, printed.err
         assert "Traceback" not in printed.err + printed.out
         assert lines, printed.err
-        left = {p for p in tmp_path.rglob("*")} - before
+        left = set(tmp_path.rglob("*")) - before
         assert not [p for p in left if p.is_file() and p.name != "bad_rows.jsonl"], left
         return lines[-1]
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_models import save_tiny_llama
 
 from assent import AssentError
 from assent.evaluation import evaluate
+from tiny_models import save_tiny_llama
 
 ROWS = [
     {"prompt": "name a colour", "chosen": " red is one", "rejected": " no", "annotator": "anna"},
