@@ -327,7 +327,8 @@ def test_harmless_dialogues_end_their_prompts_at_a_turn(real_data, bytes_bpe):
     records = read(real_data / "hh_harmless.jsonl.gz")
     assert len(records) == 1700 and records.report["dialogue split"] == 1700
     assert all(pair.prompt.endswith("\n\nAssistant:") for pair in records.rows)
-    tokens = tokenise(records, tokenizer, allow_loss=True, progress=False)
-    for pair, row in zip(tokens.rows[:100], records.rows[:100], strict=True):
+    records = read(real_data / "hh_harmless.jsonl.gz", limit=200)
+    tokens = tokenise(records, tokenizer, progress=False)
+    for pair, row in zip(tokens.rows, records.rows, strict=True):
         counted = tokenizer.decode(pair.chosen.ids[pair.chosen.mask].tolist())
         assert counted == row.chosen + "</s>" and pair.branch == pair.chosen.prompt_length

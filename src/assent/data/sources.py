@@ -16,7 +16,7 @@ from typing import Any
 from assent.errors import AssentError, did_you_mean
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".csv", ".csv.gz", ".parquet")
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?(:[\w.-]+)?")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(:[\w.-]+)?")
 _BATCH = 2048
 
 
@@ -74,16 +74,18 @@ def open_source(source: Any, *, split: str = "train") -> Source:
 
 
 def _looks_like_hub_id(name: str) -> bool:
-    if name.endswith(SUFFIXES) or not _HUB_ID.fullmatch(name):
-        return False
-    return not ("/" in name and Path(name).parent.is_dir())
+    return bool(_HUB_ID.fullmatch(name)) and not name.endswith(SUFFIXES) and not Path(name).parent.is_dir()
 
 
 def _siblings(path: Path) -> str:
     if not path.parent.is_dir():
         return f"there is no directory {str(path.parent)!r}; give a data file or a hub id"
     names = [p.name for p in path.parent.iterdir() if p.name.endswith(SUFFIXES)]
-    return did_you_mean(path.name, names[:50]) if names else "give a data file, a datasets directory or a hub id"
+    return (
+        did_you_mean(path.name, names[:50])
+        if names
+        else "give a data file, a datasets directory or a hub id (owner/name)"
+    )
 
 
 # ---- files ----------------------------------------------------------------------------------------------
