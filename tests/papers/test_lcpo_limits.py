@@ -6,7 +6,7 @@ from assent.papers import lcpo_limits
 
 
 def test_cold_start():
-    paper, sheet = lcpo_limits.cold_start((0,), epochs=5)
+    paper, sheet = lcpo_limits.cold_start((0,), epochs=3)
     assert abs(paper.measured["eta at 0.935"] - 0.935) < 0.05
     assert paper.measured["eta at 0.239"] > 0.65 and paper.outcome == "refuted"
     assert sheet.measured["accuracy at 0.239"] < 0.1
@@ -20,14 +20,14 @@ def test_memorisation():
 
 
 def test_unidentified():
-    (claim,) = lcpo_limits.unidentified((0,), steps=100)
+    (claim,) = lcpo_limits.unidentified((0,), steps=60)
     assert claim.measured["identity"] < 1e-15
     assert claim.measured["NLL, largest less smallest"] < 1e-3
     assert claim.measured["online estimate from 0.97"] - claim.measured["online estimate from 0.8"] > 0.1
 
 
 def test_dead_point():
-    (claim,) = lcpo_limits.dead_point((0,), epochs=5)
+    (claim,) = lcpo_limits.dead_point((0,), epochs=3)
     assert claim.measured["|theta| from .5"] == 0.0 and claim.measured["eta from .5"] == 0.5
     assert claim.measured["accuracy from .4"] < 0.1
     assert abs(claim.measured["first eta from .4"] - 0.065) < 0.06
