@@ -117,6 +117,38 @@ def test_the_verdict_in_words(rate: float, low: float | None, high: float | None
     assert audit_page.verdict(data).replace("\u202f", " ") == words
 
 
+def test_where_the_data_cannot_tell_the_verdict_says_so(folder: Path) -> None:
+    data = samples.audit() | {"telling": False}
+    page = Page(audit_page.write(data, folder / "mute.html"))
+    assert "These data cannot tell how many of their labels are wrong Best guess of the noise rate 39.2 %" in page.text
+
+
+@pytest.mark.slow
+def test_a_real_audit_fits_the_page(folder: Path) -> None:
+    from assent.auditing import audit
+
+    random = samples.np.random.default_rng(0)
+    rows = []
+    for i in range(300):
+        good, bad = (
+            f"a clear and kind answer {i % 7}" + " yes" * int(random.integers(1, 9)),
+            f"rude {i % 5}" + " no" * 4,
+        )
+        for name, eta in (("anna", 0.95), ("ben", 0.7)):
+            right = random.random() < eta
+            sides = (good, bad) if right else (bad, good)
+            row = dict(zip(("chosen", "rejected"), sides, strict=True)) | {"logit": 1.5 if right else -1.5}
+            rows.append({"prompt": f"question {i}", "annotator": name, **row})
+    (folder / "rows.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    result = audit(str(folder / "rows.jsonl"), scorer="logits:logit")
+    page = Page(audit_page.write(result, folder / "real.html"))
+    page.assert_harmless()
+    assert result.telling and f"About {100 * result.noise_rate:.0f} % of the labels look wrong" in page.text
+    assert "from 600 labels on 300 pairs by 2 annotators" in page.text
+    assert "It rests on agreement: 600 labels share their pair" in page.text
+    assert "question" not in Page(audit_page.write(result, folder / "mute2.html", text=False)).text
+
+
 def test_little_data_makes_a_page_too(folder: Path) -> None:
     @dataclass
     class Result:

@@ -32,7 +32,8 @@ class AuditResult:
     flags: name -> [J] bool.  decision [J]: 0 keep, 1 look at, 2 drop.
     length_gap [P]: characters of the stored side less the other's, None without text.
     length_bias: share of the labels that prefer the longer response, and nats per doubling of length.
-    enough: whether plain DPO is.  evidence: labels that are gold, shared, alone.
+    enough: whether plain DPO is.  telling: whether the data say which labels are wrong.
+    evidence: labels that are gold, shared, alone.
     """
 
     table: LabelTable
@@ -60,6 +61,7 @@ class AuditResult:
     temperature: float
     seconds: float
     notes: tuple[str, ...] = ()
+    telling: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """The object of ``--json``; NaN becomes None."""
@@ -106,6 +108,7 @@ class AuditResult:
             "decision": self.decision_counts(),
             "plain_dpo_is_enough": self.enough,
             "plain_dpo": self.plain_dpo,
+            "telling": self.telling,
             "length_bias": self.length_bias,
             "notes": list(self.notes),
         }

@@ -146,7 +146,7 @@ def _result(table: LabelTable, name: ScorerName, scored: _Scored, folder: str, s
         evidence={"gold": found.evidence.gold, "shared": found.evidence.shared, "alone": found.evidence.alone},
         decision=verdict.decide(table, p_correct, flags, telling), length_gap=scored.length_gap,
         length_bias=length_bias(table, scored.length_gap, sizes), enough=enough, plain_dpo=sentence,
-        seconds=time.perf_counter() - started, notes=(*table.notes, *scored.notes),
+        seconds=time.perf_counter() - started, notes=(*table.notes, *scored.notes), telling=telling,
     )  # fmt: skip
 
 
