@@ -15,7 +15,8 @@ from torch import Tensor
 
 from assent.errors import AssentError
 from assent.robust.identify import Evidence, evidence_of
-from assent.robust.likelihood import PHI_EDGE, TAU_EDGE, Local, Model, Point, prepare
+from assent.robust.likelihood import TAU_EDGE, Local, Model, Point, prepare
+from assent.robust.newton import Newton
 from assent.robust.shrinkage import fit_prior
 from assent.scores import Labels
 
@@ -103,13 +104,13 @@ def maximise(model: Model, point: Point, max_iter: int, tol: float) -> Search:
 
     Two EM steps, then Newton steps by conjugate gradients; EM steps wherever Newton does not ascend.
     """
-    local = model.at(point)
-    counts = model.counts() + sum(model.prior)
+    local, newton = model.at(point), Newton.of(model)
+    counts = model.counts + sum(model.prior)
     for iteration in range(max_iter):
         em = model.em_step(point, local)
         if _residual(point, em, counts) < tol:
             return Search(model, point, local, iteration, True)
-        candidates = _newton_steps(model, point, local) if iteration >= 2 else ()
+        candidates = newton.steps(point, local) if iteration >= 2 else ()
         point, local = _best(model, point, local, em, candidates)
     return Search(model, point, local, max_iter, _residual(point, model.em_step(point, local), counts) < tol)
 
@@ -180,76 +181,6 @@ def _best(model: Model, point: Point, local: Local, em: Point, candidates) -> tu
 def _size(local: Local) -> float:
     """Length of the gradient in the metric of the complete-data curvature."""
     return float((local.gradient**2 / local.complete.clamp(min=1e-12)).sum())
-
-
-def _newton_steps(model: Model, point: Point, local: Local):
-    """Newton points at full, half and quarter length, at most 3 in any logit and 1 in log T."""
-    step = _conjugate_gradients(model, point, local)
-    limit = torch.full_like(step, 3.0)
-    limit[-1] = 1.0
-    step = step.clamp(-limit, limit)
-    for length in (1.0, 0.5, 0.125):
-        yield point.moved(point.phi + length * step[:-1], point.tau + length * step[-1])
-
-
-def _conjugate_gradients(model: Model, point: Point, local: Local, max_steps: int = 60) -> Tensor:
-    """Solve information x step = gradient, stopped early where the information is not positive.
-
-    The preconditioner is the information's diagonal with its row and column of the temperature, solved exactly: for
-    pairs with one label each that is all of it.
-    """
-    arrow = _Arrow.of(model, point, local)
-    residual = torch.where(arrow.live, local.gradient, 0.0)
-    x, z = torch.zeros_like(residual), arrow.solve(residual)
-    direction, product = z.clone(), float(residual @ z)
-    target = 1e-6 * product
-    for step in range(max_steps):
-        if product <= max(target, 1e-28):
-            break
-        image = torch.where(arrow.live, model.information_times(local, direction), 0.0)
-        curvature = float(direction @ image)
-        if curvature <= 1e-3 * product:
-            return x if step else z
-        length = product / curvature
-        x = x + length * direction
-        residual = residual - length * image
-        z = arrow.solve(residual)
-        product, previous = float(residual @ z), product
-        direction = z + (product / previous) * direction
-    return x
-
-
-@dataclass(frozen=True)
-class _Arrow:
-    """A positive matrix [K + 1, K + 1] with a diagonal, and a last row and column; ``live`` marks what may move."""
-
-    live: Tensor
-    diagonal: Tensor
-    column: Tensor
-    corner: float
-
-    @staticmethod
-    def of(model: Model, point: Point, local: Local) -> _Arrow:
-        diagonal = torch.maximum(model.information_diagonal(local), 0.02 * local.complete)[:-1]
-        outward = (point.phi.abs() >= PHI_EDGE) & (local.gradient[:-1] * point.phi > 0)
-        live = torch.ones_like(local.complete, dtype=torch.bool)
-        live[:-1] = (diagonal > 0) & ~outward
-        low, high = float(point.tau) <= TAU_EDGE[0], float(point.tau) >= TAU_EDGE[1]
-        push = float(local.gradient[-1])
-        live[-1] = model.fit_temperature and not (low and push < 0) and not (high and push > 0)
-        unit = torch.zeros_like(local.complete)
-        unit[-1] = live[-1].double()
-        column = torch.where(live, model.information_times(local, unit), 0.0)
-        diagonal = torch.where(live[:-1], diagonal, 1.0)
-        corner = float(column[-1] - (column[:-1] ** 2 / diagonal).sum())
-        corner = max(corner, 0.02 * float(local.complete[-1]), 1e-12)
-        return _Arrow(live, diagonal, column[:-1], corner)
-
-    def solve(self, right: Tensor) -> Tensor:
-        """The matrix's inverse times ``right``."""
-        last = (right[-1] - (self.column * right[:-1] / self.diagonal).sum()) / self.corner
-        last = last * self.live[-1]
-        return torch.cat([(right[:-1] - self.column * last) / self.diagonal, last[None]])
 
 
 def label_correct(model: Model, posterior: Tensor) -> Tensor:

@@ -42,7 +42,6 @@ class Local:
 
     log_likelihood: float  # weighted, nats, with the prior's terms
     posterior: Tensor  # [P] of the stored order
-    agree: Tensor  # [J] expected share of the label's judgement that follows its annotator's reliability
     gradient: Tensor  # [K + 1] with respect to (phi, tau)
     complete: Tensor  # [K + 1] complete-data curvature: the diagonal that EM steps by
     slope: Tensor  # [J] d posterior logit / d phi
@@ -65,9 +64,13 @@ class Model:
     weight: Tensor
     free: Tensor
     pair_weight: Tensor
+    who: Tensor  # [J] annotator, K for gold labels
+    lean: Tensor  # [J] 2 p - 1
+    counts: Tensor  # [K] weighted labels that move each annotator
     annotators: int
     prior: tuple[float, float]
     fit_temperature: bool
+    hard: bool  # every p is 0 or 1
     single: bool  # label j is the only label of pair j: no scatter needed
     even: bool  # weights are equal within every pair, so that the weighted sum is a likelihood
 
@@ -84,50 +87,37 @@ class Model:
         return values if self.single else values.index_select(0, self.pair)
 
     def to_annotators(self, values: Tensor) -> Tensor:
-        """Sum over the labels of each annotator -> [K]."""
-        return values.new_zeros(self.annotators).index_add(0, self.annotator, values)
-
-    def counts(self) -> Tensor:
-        """Weighted number of labels that move each annotator -> [K]."""
-        return self.to_annotators(self.weight * self.free)
+        """Sum over the labels of each annotator, gold ones left out -> [K]."""
+        return values.new_zeros(self.annotators + 1).index_add(0, self.who, values)[:-1]
 
     def with_prior(self, prior: tuple[float, float]) -> Model:
         return replace(self, prior=prior)
 
     def label_terms(self, eta: Tensor) -> tuple[Tensor, Tensor]:
         """(eta_j, q_j) [J]; gold labels have reliability 1 - EDGE."""
-        eta = eta.index_select(0, self.annotator)
-        eta = torch.where(self.free > 0, eta, 1 - EDGE)
-        return eta, 1 - self.p + eta * (2 * self.p - 1)
+        eta = _with_gold(eta, 1 - EDGE).index_select(0, self.who)
+        return eta, 1 - self.p + eta * self.lean
 
     def at(self, point: Point) -> Local:
         """Value, posterior, gradient and EM curvature at a point."""
-        eta, q = self.label_terms(point.eta)
-        log_q, log_not = q.log(), (1 - q).log()
-        evidence = self.to_pairs(log_q - log_not)
-        base = self.to_pairs(log_not)
+        evidence, base, terms = self._evidence(point)
         prior_logit = torch.zeros_like(evidence) if self.logit is None else point.tau.exp() * self.logit
         total = prior_logit + evidence
-        per_pair = base + softplus(total) - softplus(prior_logit)
         posterior = torch.sigmoid(total)
-        w = self.to_labels(posterior)
-        agree = eta * (w * self.p / q + (1 - w) * (1 - self.p) / (1 - q))
-        variance = eta * (1 - eta)
-        slope = (2 * self.p - 1) * variance / (q * (1 - q)) * self.free
-        counted = self.weight * self.free
+        agreed, slope, curvature = self._by_annotator(point.eta, terms, self.to_labels(posterior))
         a, b = self.prior
-        gradient = self.to_annotators(counted * (agree - eta)) + a - (a + b) * point.eta
-        curvature = self._curvature(counted, eta, q, w, agree) + (a + b) * point.eta * (1 - point.eta)
+        eta = point.eta
+        gradient = agreed - self.counts * eta + a - (a + b) * eta
+        curvature = curvature + (a + b) * eta * (1 - eta)
         prior_p = torch.sigmoid(prior_logit)
         tau_gradient = (self.pair_weight * prior_logit * (posterior - prior_p)).sum()
         tau_curvature = (self.pair_weight * prior_logit**2 * prior_p * (1 - prior_p)).sum()
-        value = (self.pair_weight * per_pair).sum()
+        value = (self.pair_weight * (base + softplus(total) - softplus(prior_logit))).sum()
         if a or b:
-            value = value + (a * point.eta.log() + b * (1 - point.eta).log()).sum()
+            value = value + (a * eta.log() + b * (1 - eta).log()).sum()
         return Local(
             log_likelihood=float(value),
             posterior=posterior,
-            agree=agree,
             gradient=torch.cat([gradient, tau_gradient[None] * float(self.fit_temperature)]),
             complete=torch.cat([curvature, tau_curvature[None]]),
             slope=slope,
@@ -135,17 +125,38 @@ class Model:
             missing=posterior * (1 - posterior),
         )
 
-    def _curvature(self, counted: Tensor, eta: Tensor, q: Tensor, w: Tensor, agree: Tensor) -> Tensor:
-        """Minus the expected second derivative in phi of the pair's log-likelihood given z -> [K]."""
-        step = (2 * self.p - 1) * eta * (1 - eta)
+    def _evidence(self, point: Point) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor] | None]:
+        """The labels' evidence and log-probability given the swapped order [P], and (eta_j, q_j) where soft."""
+        if not self.hard:
+            eta, q = self.label_terms(point.eta)
+            log_not = (1 - q).log()
+            return self.to_pairs(q.log() - log_not), self.to_pairs(log_not), (eta, q)
+        phi = _with_gold(torch.logit(point.eta), PHI_EDGE)
+        mine = phi.index_select(0, self.who)
+        log_not = (-softplus(phi)).index_select(0, self.who)
+        return self.to_pairs(self.lean * mine), self.to_pairs(log_not + (1 - self.p) * mine), None
+
+    def _by_annotator(self, eta: Tensor, terms, w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Expected right labels [K], d posterior logit / d phi [J], and the complete-data curvature [K].
+
+        The curvature is minus the expected second derivative in phi of a pair's log-likelihood given z; of hard labels
+        it is n eta (1 - eta).
+        """
+        if terms is None:
+            agreed = self.to_annotators(self.weight * (0.5 + self.lean * (w - 0.5)))
+            return agreed, self.lean * self.free, self.counts * eta * (1 - eta)
+        eta, q = terms
+        agree = eta * (w * self.p / q + (1 - w) * (1 - self.p) / (1 - q))
+        step = self.lean * eta * (1 - eta)
         first = w / q - (1 - w) / (1 - q)
         second = w / q**2 + (1 - w) / (1 - q) ** 2
-        return self.to_annotators(counted * (step**2 * second - step * (1 - 2 * eta) * first))
+        curvature = self.to_annotators(self.weight * (step**2 * second - step * (1 - 2 * eta) * first))
+        return self.to_annotators(self.weight * agree), step / (q * (1 - q)) * self.free, curvature
 
     def information_times(self, local: Local, vector: Tensor) -> Tensor:
         """Observed information times ``vector`` [K + 1] (Louis: complete less missing), in (phi, tau)."""
         phi, tau = vector[:-1], vector[-1]
-        along = self.to_pairs(local.slope * phi.index_select(0, self.annotator)) + local.tilt * tau
+        along = self.to_pairs(local.slope * _with_gold(phi, 0.0).index_select(0, self.who)) + local.tilt * tau
         lost = local.missing * along
         out = local.complete * vector
         out[:-1] -= self.to_annotators(self.weight * local.slope * self.to_labels(lost))
@@ -163,9 +174,9 @@ class Model:
     def em_step(self, point: Point, local: Local) -> Point:
         """One EM step: every eta to the mean of what its labels agree with; one Newton step of the M-step for T."""
         a, b = self.prior
-        counts = self.counts()
-        agreed = self.to_annotators(self.weight * self.free * local.agree)
-        eta = torch.where(counts + a + b > 0, (agreed + a) / (counts + a + b).clamp(min=1e-300), point.eta)
+        counts = self.counts + a + b
+        # the gradient is what agrees, less what the present eta expects to
+        eta = torch.where(counts > 0, point.eta + local.gradient[:-1] / counts.clamp(min=1e-300), point.eta)
         phi = torch.logit(eta.clamp(EDGE, 1 - EDGE))
         tau = point.tau
         if self.fit_temperature:
@@ -192,6 +203,7 @@ def prepare(
     sums = weight.new_zeros(pairs).index_add(0, pair, weight)
     pair_weight = torch.where(count > 0, sums / count.clamp(min=1), 0.0)
     single = len(p) == pairs and bool((pair == torch.arange(pairs, device=pair.device)).all())
+    who = torch.where(free > 0, annotator, annotators)
     return Model(
         logit=None if logit is None else logit.detach().double(),
         pair=pair,
@@ -200,9 +212,18 @@ def prepare(
         weight=weight,
         free=free,
         pair_weight=pair_weight,
+        who=who,
+        lean=2 * p - 1,
+        counts=weight.new_zeros(annotators + 1).index_add(0, who, weight)[:-1],
         annotators=annotators,
         prior=prior,
         fit_temperature=fit_temperature,
+        hard=bool(((p == 0) | (p == 1)).all()),
         single=single,
-        even=bool(torch.allclose(pair_weight.index_select(0, pair), weight)),
+        even=bool((pair_weight.index_select(0, pair) - weight).abs().max() < 1e-9),
     )
+
+
+def _with_gold(values: Tensor, gold: float) -> Tensor:
+    """``values`` [K] with one more at the end for gold labels."""
+    return torch.cat([values, values.new_tensor([gold])])

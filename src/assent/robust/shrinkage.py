@@ -22,7 +22,7 @@ def fit_prior(model: Model, plain: S, maximise: Callable[[Model, Point], S], rou
     from the others and ``plain``, the maximum of the likelihood, is returned.
     """
     search = plain
-    seen = model.counts() > 0
+    seen = model.counts > 0
     if int(seen.sum()) < 3:
         return search
     prior = (2.0, 0.5)
