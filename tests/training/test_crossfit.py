@@ -39,7 +39,8 @@ def test_folds_split_prompts_in_halves() -> None:
 
 def test_the_announcement_counts_every_step() -> None:
     one, two = parse(TEXT), parse("lcpo(dpo(), reliability='crossfit', rounds=2)")
-    assert "2 folds of 10 steps and a final run of 10 steps, 30 in all (3 x the base run)" in crossfit.announcement(one, 10, False)
+    told = crossfit.announcement(one, 10, False)
+    assert "2 folds of 10 steps and a final run of 10 steps, 30 in all (3 x the base run)" in told
     assert "50 in all (5 x the base run)" in crossfit.announcement(two, 10, False)
     assert "10 steps (1 x the base run)" in crossfit.announcement(one, 10, True)
 

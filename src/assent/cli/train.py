@@ -22,7 +22,7 @@ def train(context: typer.Context, **given: Any) -> None:
     """
     as_json, config, dry_run = given.pop("json"), given.pop("config"), given.pop("dry_run")
     arguments = read_config(config) if config else {}
-    arguments |= read_options(_words(given) + list(context.args))
+    arguments |= read_options(_words(given)) | read_options(context.args)
     for name in ("model", "data", "objective", "output_dir"):
         if arguments.get(name) is None:
             raise AssentError(f"--{name.replace('_', '-')} is missing; give it on the command line or in --config")
@@ -75,10 +75,13 @@ def _dry_run(arguments: dict[str, Any], as_json: bool) -> None:
 
 
 def _text_margins(records: Any) -> Any:
-    """Held-out logits of the pairs from the audit's text model."""
-    from assent.auditing.text import held_out_logits
+    """Held-out logits of the pairs from the audit's text model, which knows nothing of the policy."""
+    from assent.auditing.em import fit_text
+    from assent.auditing.features import pair_features
+    from assent.auditing.table import from_records
 
-    return held_out_logits(records)
+    table = from_records(records)
+    return fit_text(table, pair_features(table)).logit
 
 
 def _signature() -> inspect.Signature:

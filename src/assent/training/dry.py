@@ -75,7 +75,7 @@ def _shown(settings: Any, training: Any, objective: Objective, output_dir: str) 
     for name, f in training_fields().items():
         value = getattr(training, name)
         default = f.default if f.default is not dataclasses.MISSING else f.default_factory()
-        if value == default or (not value and not default) or name in NOT_READ or name in shown:
+        if value == default or value == [] or (not value and not default) or name in NOT_READ or name in shown:
             continue
         plain = getattr(value, "value", value)
         if isinstance(plain, str | int | float | bool | list):

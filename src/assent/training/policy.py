@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +15,14 @@ from assent.errors import AssentError
 from assent.objectives import Objective, step_loss
 from assent.scoring.causal_lm import CausalLMScorer
 from assent.scoring.forward import evaluating
-from assent.scoring.loading import LoadedModel, check_vocabulary, load_policy, load_reference, load_tokenizer
+from assent.scoring.loading import (
+    LoadedModel,
+    check_vocabulary,
+    from_memory,
+    load_policy,
+    load_reference,
+    load_tokenizer,
+)
 from assent.scoring.lora import LoraSpec, is_adapter
 from assent.scoring.protocol import check_needs
 from assent.scoring.reference import Reference, precompute
@@ -72,8 +78,10 @@ def lora_of(settings: Settings) -> LoraSpec | None:
 def load(settings: Settings) -> LoadedModel:
     """The policy as it starts.  A model in memory is copied, so that every run of it starts alike."""
     if isinstance(settings.model, nn.Module):
-        name = getattr(settings.model, "name_or_path", "") or "a model in memory"
-        return LoadedModel(copy.deepcopy(settings.model), "full", name, name)
+        for name in ("dtype", "attn_implementation", "adapter", "load_in_4bit", "trust_remote_code"):
+            if getattr(settings, name):
+                raise AssentError(f"{name} is read when a model is loaded, and the model is an object in memory; leave it out")
+        return from_memory(settings.model, lora=lora_of(settings))
     adapted = settings.lora_r is not None or settings.adapter is not None or is_adapter(settings.model)
     return load_policy(
         settings.model,
