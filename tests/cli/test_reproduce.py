@@ -41,13 +41,14 @@ def test_table(short, capsys):
     assert code == 0 and "0.81339" in out and "paper: 1 supported, 0 refuted, 0 unclear" in out
 
 
-def test_everything_writes_the_pages(short, capsys, monkeypatch, tmp_path):
+@pytest.mark.parametrize("arguments", [["--all"], ["lcpo", "--publish"]])
+def test_publishing_writes_the_pages(arguments, short, capsys, monkeypatch, tmp_path):
     from assent.papers import results
 
     monkeypatch.setattr(results, "checkout", lambda: tmp_path)
     monkeypatch.setattr(results, "store", lambda found: (tmp_path / "stored").write_text(json.dumps(found)))
     monkeypatch.setattr(results, "run_tests", lambda ids, root: {"passed": len(ids), "failed": 0, "skipped": 0})
-    code, out, _ = call(["reproduce", "--all", "--json"], capsys)
+    code, out, _ = call(["reproduce", *arguments, "--json"], capsys)
     assert code == 0 and json.loads(out)["papers"][0]["seed"] == verb.PUBLISHED == 100
     assert "linear_rate_figure: refuted" in (tmp_path / "docs/claims.md").read_text()
     assert "2509.24159" in (tmp_path / "docs/papers.md").read_text()
@@ -56,7 +57,8 @@ def test_everything_writes_the_pages(short, capsys, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [([], "one paper or --all"), (["lcpo", "--all"], "not both"), (["lcop"], "did you mean 'lcpo'"),
+    [([], "one paper or --all"), (["lcpo", "--all"], "not both"),
+     (["--all", "--publish"], "publishes already"), (["lcop"], "did you mean 'lcpo'"),
      (["lcpo", "--seed", "-1"], "seed is -1")],
 )  # fmt: skip
 def test_mistakes(arguments, message, capsys):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -15,10 +15,16 @@ PUBLISHED = 100  # published figures use seeds 100 to 104; development uses 0 to
 def reproduce(
     slug: Annotated[str | None, typer.Argument(help="The paper; assent papers lists them.")] = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="Every paper and its tests; writes docs/claims.md and docs/papers.md.")
+        bool, typer.Option("--all", help="Every paper, with --publish.  Takes a minute a paper.")
+    ] = False,
+    publish: Annotated[
+        bool,
+        typer.Option(
+            "--publish", help="Run the paper's tests too, store the results, write docs/claims.md, papers.md."
+        ),
     ] = False,
     seed: Annotated[
-        int | None, typer.Option(help="First of five seeds.  [default: 0, with --all 100]", show_default=False)
+        int | None, typer.Option(help="First of five seeds.  [default: 0; 100 to publish]", show_default=False)
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
 ) -> None:
@@ -27,10 +33,15 @@ def reproduce(
 
     if (slug is None) != everything:
         raise AssentError("reproduce needs one paper or --all, not both; assent papers lists the papers")
-    if everything:
-        found = _everything(PUBLISHED if seed is None else seed)
+    if everything and publish:
+        raise AssentError("reproduce --all publishes already; leave --publish out")
+    if everything or publish:
+        from assent.papers.registry import SLUGS, paper
+
+        slugs = SLUGS if slug is None else (paper(slug).slug,)
+        found = _publish(slugs, PUBLISHED if seed is None else seed)
         if as_json:
-            print(json.dumps({"schema": 1, "papers": list(found.values())}))
+            print(json.dumps({"schema": 1, "papers": [found[slug] for slug in slugs]}))
         return
     from assent.papers.registry import reproduce as run
 
@@ -45,23 +56,24 @@ def _tell(what: str) -> None:
     print(f"assent: {what} ...", file=sys.stderr, flush=True)
 
 
-def _everything(seed: int) -> dict[str, Any]:
-    """Run all papers and their tests, store the results, write the pages."""
+def _publish(slugs: Sequence[str], seed: int) -> dict[str, Any]:
+    """Run papers and their tests, store the results beside those of the others, write the pages."""
     from assent.papers import pages, registry, results
 
-    root, found = results.checkout(), {}
-    for slug in registry.SLUGS:
-        found[slug] = registry.reproduce(slug, seed, progress=_tell) | {"seed": seed}
+    root, known = results.checkout(), results.stored()
+    for slug in slugs:
+        known[slug] = registry.reproduce(slug, seed, progress=_tell) | {"seed": seed}
         paper = registry.paper(slug)
         _tell(f"tests of {slug}")
-        found[slug]["tests"] = {
+        known[slug]["tests"] = {
             "formula": results.run_tests(paper.formula_tests, root),
             "model": results.run_tests(paper.model_tests, root),
         }
+    found = {slug: known[slug] for slug in registry.SLUGS if slug in known}
     results.store(found)
     results.write(root / "docs" / "claims.md", pages.claims_page(found))
     results.write(root / "docs" / "papers.md", pages.papers_page(results.listing()))
-    _tell("wrote docs/claims.md and docs/papers.md")
+    print("assent: wrote docs/claims.md and docs/papers.md", file=sys.stderr)
     return found
 
 

@@ -9,9 +9,9 @@ from assent.papers.claims import counts
 
 _HEAD = """# Claims
 
-Written by `assent reproduce --all`; do not edit.  Source "paper" is what a paper claims, here checked on a small world
-with known truth; source "sheet" is what a prototype of this project predicted.  Measured values are means over the
-seeds.  How the verdicts are reached: `assent.papers.claims`.  Nothing here is about a paper's own setting.
+Written by `assent reproduce SLUG --publish`; do not edit.  Source "paper" is what a paper claims, here checked on a
+small world with known truth; source "sheet" is what a prototype of this project predicted.  Measured values are means
+over the seeds.  How the verdicts are reached: `assent.papers.claims`.  Nothing here is about a paper's own setting.
 """
 
 
@@ -75,7 +75,7 @@ def _claim(slug: str, claim: Mapping[str, Any]) -> str:
 def papers_page(listing: Sequence[Mapping[str, Any]]) -> str:
     """docs/papers.md from `results.listing`."""
     head = (
-        "# Papers\n\nWritten by `assent reproduce --all`; do not edit.  Formula: identities tested.  Mechanism: the "
+        "# Papers\n\nWritten by `assent reproduce SLUG --publish`; do not edit.  Formula: identities tested.  Mechanism: the "
         "paper's statements on a small world ([figures](claims.md)).\nReal architecture: runs on a real model class "
         "through the loading code that users use.  The paper's own setting is never claimed here.\n"
     )

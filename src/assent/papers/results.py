@@ -1,6 +1,6 @@
 """What was found when the papers' statements and tests were last run, and the four marks that follow from it.
 
-``assent reproduce --all`` in a checkout writes `results.json` beside this file; it travels with the package.
+``assent reproduce SLUG --publish`` in a checkout writes `results.json` beside this file; it travels with the package.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ def stored(path: Path = STORED) -> dict[str, Any]:
         return {}
     found = json.loads(path.read_text(encoding="utf-8"))
     if found.get("schema") != SCHEMA:
-        raise AssentError(f"{path} has schema {found.get('schema')!r}; expected {SCHEMA}: run assent reproduce --all")
+        raise AssentError(
+            f"{path} has schema {found.get('schema')!r}; expected {SCHEMA}: run assent reproduce --all in a checkout"
+        )
     return found["papers"]
 
 
@@ -72,8 +74,8 @@ def checkout() -> Path:
     root = Path(__file__).resolve().parents[3]
     if not (root / "pyproject.toml").is_file() or not (root / "tests").is_dir():
         raise AssentError(
-            "reproduce --all writes the project's pages and runs its tests, but this is an installed copy; "
-            "run it in a checkout, or name one paper"
+            "publishing writes the project's pages and runs its tests, but this is an installed copy; "
+            "run it in a checkout, or leave --publish out"
         )
     return root
 
