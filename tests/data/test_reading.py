@@ -6,6 +6,7 @@ import csv
 import gzip
 import hashlib
 import json
+from decimal import Decimal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -103,6 +104,8 @@ def test_gz_and_memory_and_columns(tmp_path):
         ({"chosen": [{"role": "assistant", "content": 1}]}, "message 0 has content 1; expected text"),
         ({"chosen": [{"content": "x"}]}, "message 0 has role None"),
         ({"chosen": []}, "expected a list of messages that is not empty"),
+        ({"rejected": "half \ud83d"}, "column 'rejected': broken text: half a surrogate pair at character 5"),
+        ({"annotator": "\udc00"}, "column 'annotator': broken text"),
         ({"tools": "{"}, "column 'tools': '{' is not JSON"),
     ],
 )
@@ -234,3 +237,47 @@ def test_limit():
     assert len(read(PAIRS, limit=1)) == 1
     with pytest.raises(AssentError, match="expected at least 1 row"):
         read(PAIRS, limit=0)
+
+
+def test_further_columns_are_kept_or_counted():
+    rows = [
+        {**PAIRS[2], "turns": 2, "topic": "sky", "note": "n" * 300, "list": [1], "share": float("nan"), "when": None}
+    ]
+    records = read(rows)
+    assert records.rows[0].columns == {"turns": 2, "topic": "sky"}
+    assert records.report["columns left out"] == 2 and records.report["columns without a value"] == 1
+    many = [{**PAIRS[2], "prompt": str(i), **{f"c{j}": [j] for j in range(9)}} for i in range(3)]
+    assert read(many).report["columns left out"] == 9
+
+
+def test_numbers_of_other_kinds_are_numbers():
+    import numpy as np
+
+    row = {**PAIRS[0], "annotator": np.int64(3), "weight": np.float32(0.5), "margin": Decimal("1.25")}
+    (pair,) = read([row]).rows
+    assert pair.labels[0].annotator == "3" and pair.labels[0].weight == 0.5 and pair.margin == 1.25
+
+
+def test_json_under_other_shapes(tmp_path):
+    path = tmp_path / "d.json"
+    path.write_text("".join(json.dumps(row) + "\n" for row in PAIRS))
+    assert read(path).rows == read(PAIRS).rows
+    path.write_text(json.dumps({"data": PAIRS}))
+    assert read(path).rows == read(PAIRS).rows
+    path.write_text("3")
+    with pytest.raises(AssentError, match="a JSON int; expected a list of objects"):
+        read(path)
+    with pytest.raises(AssentError, match=r"row 1 .*: a str; expected an object with columns"):
+        read([PAIRS[0], "text"])
+    with pytest.raises(AssentError, match="cannot read rows from int"):
+        read(3)
+
+
+def test_all_rows_bad_says_so(tmp_path):
+    with pytest.raises(AssentError, match="no usable row left of 1: 1 bad rows skipped"):
+        read([{**PAIRS[0], "weight": -1}], bad_rows="skip", bad_rows_path=tmp_path / "bad_rows.jsonl")
+    with pytest.raises(AssentError, match="which writes none; pass bad_rows='skip'"):
+        read(PAIRS, bad_rows_path=tmp_path / "bad_rows.jsonl")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(AssentError, match="cannot write the bad rows to"):
+        read([PAIRS[0], {}], bad_rows="skip", bad_rows_path=tmp_path / "file" / "bad_rows.jsonl")

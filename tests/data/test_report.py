@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from assent.data import Report
+from assent.data.report import SENTENCES
 
 
 def test_counts_and_examples():
@@ -33,3 +35,9 @@ def test_merged_adds_and_leaves_its_parts_alone():
     both = one.merged(two)
     assert (both["ties"], both["too long"], one["ties"]) == (2, 1, 1)
     assert both.events["ties"].rows == [1, 2]
+
+
+def test_the_docs_list_every_event():
+    page = (Path(__file__).parents[2] / "docs" / "data.md").read_text()
+    for name, (kind, sentence) in SENTENCES.items():
+        assert f"| {name} | {kind} | {sentence} |" in page

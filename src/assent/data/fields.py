@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from decimal import Decimal
+from numbers import Integral, Real
 from typing import Any
 
 from assent.records import ANONYMOUS, Content
@@ -30,6 +32,16 @@ def missing(value: Any) -> bool:
     return value is None or value == ""
 
 
+def sound(text: str, column: str) -> str:
+    """The text, if it can be written as UTF-8."""
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise Malformed(column, f"broken text: half a surrogate pair at character {error.start}") from None
+    return text
+
+
 def number(value: Any, column: str, *, low: float = -math.inf, high: float = math.inf) -> float:
     """A finite number in [low, high]; text that spells one is accepted (CSV has nothing else)."""
     if isinstance(value, str):
@@ -37,7 +49,7 @@ def number(value: Any, column: str, *, low: float = -math.inf, high: float = mat
             value = float(value)
         except ValueError:
             raise Malformed(column, f"{shown(value)} is not a number") from None
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, bool) or not isinstance(value, (Real, Decimal)):
         raise Malformed(column, f"{shown(value)} is a {type(value).__name__}; expected a number")
     value = float(value)
     if math.isnan(value):
@@ -68,9 +80,9 @@ def annotator(value: Any, column: str) -> str:
     if missing(value):
         return ANONYMOUS
     if isinstance(value, str):
-        return value
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
+        return sound(value, column)
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        return str(int(value))
     if isinstance(value, float) and value.is_integer():  # what tables make of whole numbers beside nulls
         return str(int(value))
     kind = "NaN" if isinstance(value, float) and math.isnan(value) else f"a {type(value).__name__}"
@@ -86,7 +98,7 @@ def content(value: Any, column: str, *, typed: bool = True) -> tuple[Content, bo
             except ValueError as error:
                 if isinstance(error, Malformed):
                     raise
-        return value, False
+        return sound(value, column), False
     if value is None:
         raise Malformed(column, "missing; expected text or a list of messages")
     if isinstance(value, (list, tuple)):
@@ -102,7 +114,7 @@ def messages(value: Any, column: str) -> list[dict[str, Any]]:
     for place, message in enumerate(value):
         if not isinstance(message, Mapping):
             raise Malformed(column, f"message {place} is a {type(message).__name__}; expected role and content")
-        kept = {k: v for k, v in message.items() if v is not None or k == "content"}
+        kept = {k: without_nulls(v) for k, v in message.items() if v is not None or k == "content"}
         role = kept.get("role")
         if not isinstance(role, str) or not role:
             raise Malformed(column, f"message {place} has role {shown(role)}; expected system, user, assistant or tool")
@@ -114,13 +126,13 @@ def messages(value: Any, column: str) -> list[dict[str, Any]]:
 def _message_text(message: Mapping[str, Any], place: int, column: str) -> str:
     value = message.get("content")
     if isinstance(value, str):
-        return value
+        return sound(value, column)
     if value is None and message.get("tool_calls"):
         return ""
     if isinstance(value, (list, tuple)) and all(isinstance(part, Mapping) for part in value):
         kinds = {part.get("type") for part in value} - {"text"}
         if not kinds and all(isinstance(part.get("text"), str) for part in value):
-            return "".join(part["text"] for part in value)
+            return sound("".join(part["text"] for part in value), column)
         raise Malformed(column, f"message {place} has parts of type {sorted(map(str, kinds))}; only text can be read")
     raise Malformed(column, f"message {place} has content {shown(value)}; expected text")
 

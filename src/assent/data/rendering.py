@@ -102,7 +102,7 @@ class Renderer:
             return self.tokenizer.apply_chat_template(
                 list(messages), tools=tools, tokenize=False, add_generation_prompt=opening
             )
-        except (TemplateError, TypeError, KeyError, IndexError) as error:
+        except (TemplateError, ValueError, TypeError, KeyError, IndexError) as error:
             roles = ", ".join(message["role"] for message in messages)
             raise AssentError(
                 f"row {row}: the chat template of {_name(self.tokenizer)} refuses this conversation ({error}); "

@@ -76,6 +76,7 @@ class Layout:
     typed: bool
     plain: tuple[str, ...] = ()
     sides: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    left_out: set[str] = field(default_factory=set)
 
     def rename(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         """The row under Assent's column names."""
@@ -165,8 +166,9 @@ def further(row: Mapping[str, Any], plan: Layout, report: Report, index: int) ->
             report.add("columns without a value", index, column)
         elif isinstance(value, (bool, int, float)) or (isinstance(value, str) and len(value) <= SHORT):
             out[name] = value
-        else:
-            report.add("columns left out", detail=column, n=column not in report.details("columns left out"))
+        elif column not in plan.left_out:
+            plan.left_out.add(column)
+            report.add("columns left out", detail=column)
     return out
 
 
