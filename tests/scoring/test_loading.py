@@ -9,7 +9,7 @@ from tiny import VOCABULARY, oracle, pair_rows, tiny_model
 
 from assent.errors import AssentError
 from assent.scoring.causal_lm import CausalLMScorer
-from assent.scoring.loading import check_vocabulary, load_policy, load_reference, load_tokenizer
+from assent.scoring.loading import check_vocabulary, from_memory, load_policy, load_reference, load_tokenizer
 from assent.scoring.lora import LoraSpec
 
 
@@ -109,6 +109,27 @@ def test_options_that_contradict(folder):
         load_policy(folder, quantization="3bit", lora=LoraSpec())
     with pytest.raises(AssentError, match="merge it to put a fresh LoRA on top"):
         load_policy(folder, adapter="somewhere", lora=LoraSpec())
+
+
+def test_a_model_in_memory_is_copied_and_loses_its_dropout():
+    for architecture, layers in (("llama", 2), ("gpt2", 7)):
+        model = tiny_model(architecture)
+        loaded = from_memory(model)
+        assert loaded.notes == (f"dropout was set to 0 for training in {layers} layers",)
+        loaded.model.train()
+        scorer, rows = CausalLMScorer(loaded.model), pair_rows(2)
+        assert torch.equal(scorer.scores(rows).chosen.logp, scorer.scores(rows).chosen.logp)
+        with torch.no_grad():
+            next(loaded.model.parameters()).zero_()
+        assert next(model.parameters()).abs().sum() > 0
+        assert any(0.1 in vars(m).values() for m in model.modules())
+
+
+def test_a_model_in_memory_takes_a_fresh_lora_and_no_second_adapter():
+    loaded = from_memory(tiny_model(), lora=LoraSpec(rank=2))
+    assert loaded.stage == "fresh" and 0 < loaded.trainable < loaded.parameters
+    with pytest.raises(AssentError, match="has an adapter already"):
+        from_memory(loaded.model)
 
 
 def test_a_reference_is_frozen_and_in_evaluation_mode(folder):

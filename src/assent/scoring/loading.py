@@ -107,6 +107,22 @@ def load_policy(
     return LoadedModel(model, stage, source, base, name, merge, tuple(notes))
 
 
+def from_memory(model: nn.Module, *, lora: LoraSpec | None = None) -> LoadedModel:
+    """A copy of a model in memory as the policy: the given one stays as it is, and every run of it starts alike.
+
+    Raises AssentError for a model that has an adapter already: its base cannot be told.
+    """
+    if hasattr(model, "peft_config"):
+        raise AssentError("the model in memory has an adapter already; save it and pass its directory as the model")
+    model = copy.deepcopy(model)
+    model.config.use_cache = False
+    name = getattr(model, "name_or_path", "") or "a model in memory"
+    notes = tuple(_without_dropout(model))
+    if lora is not None:
+        return LoadedModel(lora_life.fresh_adapter(model, lora), "fresh", name, name, notes=notes)
+    return LoadedModel(model, "full", name, name, notes=notes)
+
+
 def load_reference(name_or_path: str | Path, **options: Any) -> SecondModel:
     """A second model as the reference, frozen; an adapter is merged into its base.  Options as ``load_policy``."""
     merge = lora_life.is_adapter(name_or_path) or options.get("adapter") is not None
@@ -239,14 +255,18 @@ def _zero_dropout_of(config: Any) -> list[str]:
     return changed
 
 
-def _without_dropout(model: nn.Module, keep_lora: float | None) -> list[str]:
-    """Dropout modules that no configuration told of, and those of a continued adapter, are set to 0 too."""
+def _without_dropout(model: nn.Module, keep_lora: float | None = None) -> list[str]:
+    """Dropout that no configuration told of (modules, functional rates, a continued adapter's) is set to 0 too."""
     changed = 0
     for name, module in model.named_modules():
-        if isinstance(module, nn.Dropout) and module.p > 0 and not (keep_lora and "lora_dropout" in name):
-            module.p = 0.0
-            changed += 1
-    return [f"{changed} dropout layers of the adapter or model were set to 0"] if changed else []
+        if keep_lora and "lora_dropout" in name:
+            continue
+        for attribute, value in list(vars(module).items()):
+            is_rate = attribute == "p" if isinstance(module, nn.Dropout) else "drop" in attribute
+            if is_rate and isinstance(value, float) and 0.0 < value < 1.0:
+                setattr(module, attribute, 0.0)
+                changed += 1
+    return [f"dropout was set to 0 for training in {changed} layers"] if changed else []
 
 
 def _check_reachable(source: str, file: str) -> None:
