@@ -28,6 +28,7 @@ def test_above():
     def outcome(bound):
         return above("n", "s", "paper", {}, {"a": VALUES}, bound, (0, 1, 2, 3)).outcome
 
+    assert above("n", "s", "paper", {}, {"a": VALUES}, 1.2, (0,)).predicted == {"a": "above 1.2"}
     assert outcome(1.2) == "supported"
     assert outcome(1.3) == outcome(3.7) == "unclear"
     assert outcome(3.8) == "refuted"

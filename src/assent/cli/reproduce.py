@@ -80,22 +80,20 @@ def _publish(slugs: Sequence[str], seed: int) -> dict[str, Any]:
 def show(result: Mapping[str, Any]) -> None:
     """Print the claims as a table, their figures and the counts per source."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
-    from assent.papers.pages import cells, tally
+    from assent.papers.pages import allowed, cells, tally
 
     colour = {"supported": "green", "refuted": "red", "unclear": "yellow"}
-    table = Table("statement", "source", "predicted", "measured", "tolerance", "outcome", show_lines=True)
+    table = Table("statement", show_lines=True)
+    for name in ("", "predicted", "measured"):  # one line a cell: these columns never wrap
+        table.add_column(name, no_wrap=True)
     for claim in result["claims"]:
-        rows = cells(claim)
-        table.add_row(
-            f"[bold]{claim['name']}[/bold]\n{claim['statement']}",
-            claim["source"],
-            "\n".join(f"{name}: {predicted}" for name, predicted, _ in rows if predicted),
-            "\n".join(f"{name}: {measured}" for name, _, measured in rows),
-            str(claim["tolerance"]),
-            f"[{colour[claim['outcome']]}]{claim['outcome']}[/]",
-        )
+        columns = ("\n".join(map(escape, column)) for column in zip(*cells(claim), strict=True))
+        verdict = f"[{colour[claim['outcome']]}]{claim['outcome']}[/]"
+        says = f"{escape(claim['statement'])}\n{claim['source']}; {allowed(claim)}: {verdict}"
+        table.add_row(f"[bold]{claim['name']}[/bold]\n{says}", *columns)
     console = Console()
     console.print(table)
     for line in tally(result["claims"]):

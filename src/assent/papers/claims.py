@@ -31,7 +31,7 @@ class Claim:
     name: str
     statement: str
     source: Source
-    predicted: Numbers
+    predicted: Mapping[str, float | str]
     measured: Numbers
     tolerance: float | str
     seeds: tuple[int, ...]
@@ -74,18 +74,23 @@ def above(
     seeds: Sequence[int],
     shown: Numbers | None = None,
 ) -> Claim:
-    """A claim that the mean over seeds of every quantity of ``runs`` ([R], paired by seed) lies above ``bound``."""
+    """A claim that the mean over seeds of every quantity of ``runs`` ([R], paired by seed) lies above ``bound``.
+
+    predicted: figures where the source gives some; empty where it gives the direction alone, shown as the bound.
+    """
     found = {cell: mean_and_error(values) for cell, values in runs.items()}
     outcome = _worst([_verdict(mean - bound, error, within=False) for mean, error in found.values()])
     measured = {cell: mean for cell, (mean, _) in found.items()}
+    words = f"above {bound:g}"
+    expected = dict(predicted) or dict.fromkeys(measured, words)
     errors = {f"standard error, {cell}": error for cell, (_, error) in found.items()}
     return Claim(
         name,
         statement,
         source,
-        dict(predicted),
+        expected,
         measured | errors | dict(shown or {}),
-        f"above {bound:g}",
+        words,
         tuple(seeds),
         outcome,
     )

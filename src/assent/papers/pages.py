@@ -15,8 +15,10 @@ over the seeds.  How the verdicts are reached: `assent.papers.claims`.  Nothing 
 """
 
 
-def number(value: float | None) -> str:
-    """A figure for people: five significant digits at most, small ones in powers of ten."""
+def number(value: float | str | None) -> str:
+    """A figure for people: five significant digits at most, small ones in powers of ten; words stay as they are."""
+    if isinstance(value, str):
+        return value
     if value is None:
         return ""
     if value == 0:
@@ -39,6 +41,12 @@ def cells(claim: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     return [(name, number(predicted.get(name)), number(measured.get(name))) for name in names]
 
 
+def allowed(claim: Mapping[str, Any]) -> str:
+    """The claim's tolerance in words."""
+    tolerance = claim["tolerance"]
+    return tolerance if isinstance(tolerance, str) else f"within {tolerance:g}"
+
+
 def claims_page(found: Mapping[str, Mapping[str, Any]]) -> str:
     """docs/claims.md from the stored results by slug."""
     parts = [_HEAD]
@@ -56,14 +64,15 @@ def claims_page(found: Mapping[str, Mapping[str, Any]]) -> str:
 def _claim(slug: str, claim: Mapping[str, Any]) -> str:
     seeds = claim["seeds"]
     basis = f"seeds {seeds[0]} to {seeds[-1]}" if seeds else "nothing random"
-    tolerance = claim["tolerance"]
-    allowed = tolerance if isinstance(tolerance, str) else f"within {tolerance:g}"
-    rows = [f"| {name} | {predicted} | {measured} |" for name, predicted, measured in cells(claim)]
+    rows = [
+        f"| {name} | {predicted} | {measured} |".replace("|theta|", "\\|theta\\|")
+        for name, predicted, measured in cells(claim)
+    ]
     return "\n".join([
         f"### <a id=\"{slug}-{claim['name']}\"></a>{claim['name']}: {claim['outcome']}",
         "",
         claim["statement"],
-        f"Source: {claim['source']}; {allowed}; {basis}.",
+        f"Source: {claim['source']}; {allowed(claim)}; {basis}.",
         "",
         "| | predicted | measured |",
         "|---|---|---|",
