@@ -30,6 +30,11 @@ def test_a_cut_counts_what_it_hides():
     short_one = excerpt("y" * 800)
     assert (short_one.open, short_one.rest, short_one.hidden) == ("y" * 800, "", 0)
     assert excerpt(None).length == 0
+    words = excerpt("four " * 400)
+    assert words.open == "four " * 140 and len(words.open) + len(words.rest) + words.hidden == 2000
+    words = excerpt("sevens " * 400)
+    assert words.open == "sevens " * 100 and words.open + words.rest == "sevens " * 400
+    assert excerpt("abcdef " * 100 + "xyz " * 100, open_at=703).open.endswith("abcdef ")
 
 
 def test_messages_become_paragraphs():

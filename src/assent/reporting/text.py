@@ -54,6 +54,8 @@ def excerpt(content: object, *, open_at: int = _OPEN, limit: int = _REST) -> Exc
     # A fold for a few words would hide more than it saves.
     head = limit if len(text) <= open_at * 1.25 else open_at
     head = min(head, limit)
+    if head < len(text):
+        head = text.rfind(" ", max(0, head - 40), head) + 1 or head  # at a word's end where one is near
     return Excerpt(
         open=visible(text[:head]),
         rest=visible(text[head:limit]),
