@@ -185,6 +185,10 @@ def test_missing_columns_say_what_to_rename():
     assert "did you mean --columns rejectd=rejected?" in str(caught.value)
     with pytest.raises(AssentError, match="--columns accepted=chosen"):
         read([{"question": "p", "accepted": "a", "rejected": "b"}])
+    with pytest.raises(AssentError, match="--columns instruction=prompt --columns output=completion"):
+        read([{"instruction": "p", "output": "a"}])
+    with pytest.raises(AssentError, match="missing column 'scores'"):
+        read([{"prompt": "p", "completions": ["a", "b"]}])
     with pytest.raises(AssentError, match="pairs rows need chosen, rejected"):
         read([{"a": 1}])
     with pytest.raises(AssentError, match="kind 'pears' is unknown; did you mean 'pairs'"):
@@ -245,6 +249,7 @@ def test_further_columns_are_kept_or_counted():
     ]
     records = read(rows)
     assert records.rows[0].columns == {"turns": 2, "topic": "sky"}
+    assert records.report.events["columns kept"].details == ["turns", "topic"]
     assert records.report["columns left out"] == 2 and records.report["columns without a value"] == 1
     many = [{**PAIRS[2], "prompt": str(i), **{f"c{j}": [j] for j in range(9)}} for i in range(3)]
     assert read(many).report["columns left out"] == 9

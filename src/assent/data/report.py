@@ -28,6 +28,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "pairs whose labels prefer different orders: stored by majority, ties as the first row",
     ),
     "columns disagree": ("note", "rows of one pair with different values in a further column: the first was kept"),
+    "columns kept": (
+        "note",
+        "further columns of numbers and short text: kept for audits and objectives that name them",
+    ),
     "columns left out": ("note", "columns that Assent does not read (long text, lists) were left out"),
     "columns without a value": ("note", "further columns that hold NaN in some row: no value there"),
     # splitting

@@ -69,6 +69,7 @@ class Layout:
 
     plain: further columns kept as they are.  sides: name -> (column of the first side, column of the second side);
     ``NAME_a``/``NAME_b``, ``NAME_chosen``/``NAME_rejected`` and ``chosen_NAME``/``rejected_NAME`` belong together.
+    kept, left_out: further columns met so far.
     """
 
     kind: str
@@ -76,6 +77,7 @@ class Layout:
     typed: bool
     plain: tuple[str, ...] = ()
     sides: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    kept: set[str] = field(default_factory=set)
     left_out: set[str] = field(default_factory=set)
 
     def rename(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -108,30 +110,40 @@ def detect(names: Iterable[str], kind: str | None, where: str) -> str:
         if kind == "groups" and not {"scores", "ranks"} & set(names):
             absent.append("scores")
         if absent:
-            raise AssentError(_absent(kind, absent, names, where))
+            raise _absent(kind, absent, names, where)
         return kind
     for name, required in REQUIRED.items():
         if all(c in names for c in required) and (name != "groups" or {"scores", "ranks"} & set(names)):
             return name
-    nearest = min(REQUIRED, key=lambda k: (sum(c not in names for c in REQUIRED[k]) / len(REQUIRED[k]), k != "pairs"))
+    nearest = min(REQUIRED, key=lambda k: (_distance(k, names), list(REQUIRED).index(k)))
     absent = [c for c in REQUIRED[nearest] if c not in names]
-    if not absent:  # groups without scores
-        absent = ["scores"]
-    raise AssentError(_absent(nearest, absent, names, where))
+    raise _absent(nearest, absent or ["scores"], names, where)
 
 
-def _absent(kind: str, absent: list[str], names: list[str], where: str) -> str:
-    hints = []
-    for column in absent:
-        near = [old for old, new in _ELSEWHERE.items() if new == column and old in names]
-        if not near:
-            guess = did_you_mean(column, [n for n in names if n not in REQUIRED[kind]] or names)
-            near = guess.split("'")[1::2] if guess.startswith("did you mean") else []
-        hints += [f"--columns {old}={column}" for old in near[:1]]
+def _candidate(column: str, kind: str, names: list[str]) -> str | None:
+    """A column of the source that looks as if it were ``column`` under another name."""
+    free = [n for n in names if n not in REQUIRED[kind]]
+    other = next((n for n in free if _ELSEWHERE.get(n.lower()) == column or n.lower() == column), None)
+    if other is None:
+        guess = did_you_mean(column, free)
+        other = guess.split("'")[1] if guess.startswith("did you mean") else None
+    return other
+
+
+def _distance(kind: str, names: list[str]) -> float:
+    """Share of the kind's columns that are absent; those under another name count half."""
+    cost = [0.0 if c in names else 0.5 if _candidate(c, kind, names) else 1.0 for c in REQUIRED[kind]]
+    return sum(cost) / len(cost)
+
+
+def _absent(kind: str, absent: list[str], names: list[str], where: str) -> AssentError:
+    hints = [f"--columns {old}={column}" for column in absent if (old := _candidate(column, kind, names))]
     hint = f"; did you mean {' '.join(hints)}?" if hints else "; rename with --columns old=new"
-    listed = ", ".join(map(repr, absent))
     needs = ", ".join(REQUIRED[kind]) + (", scores or ranks" if kind == "groups" else "")
-    return f"{where}: missing column {listed} ({kind} rows need {needs}); it has {', '.join(names) or 'none'}{hint}"
+    return AssentError(
+        f"{where}: missing column {', '.join(map(repr, absent))} ({kind} rows need {needs}); "
+        f"it has {', '.join(names) or 'none'}{hint}"
+    )
 
 
 def layout(names: Sequence[str], kind: str, renames: Mapping[str, str], typed: bool) -> Layout:
@@ -166,10 +178,16 @@ def further(row: Mapping[str, Any], plan: Layout, report: Report, index: int) ->
             report.add("columns without a value", index, column)
         elif isinstance(value, (bool, int, float)) or (isinstance(value, str) and len(value) <= SHORT):
             out[name] = value
-        elif column not in plan.left_out:
-            plan.left_out.add(column)
-            report.add("columns left out", detail=column)
+            _once(plan.kept, column, "columns kept", report)
+        else:
+            _once(plan.left_out, column, "columns left out", report)
     return out
+
+
+def _once(known: set[str], column: str, event: str, report: Report) -> None:
+    if column not in known:
+        known.add(column)
+        report.add(event, detail=column)
 
 
 def _from_text(value: str) -> Any:
