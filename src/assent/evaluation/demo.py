@@ -177,9 +177,11 @@ def _result(
 
 
 def audited(world: World, folder: Path) -> dict[str, Any]:
-    """Write the world's files to ``folder``, audit its rows as a user would, and return the audit's summary."""
+    """Write the world's files to ``folder``, audit its rows as a user would, and return the audit's JSON."""
+    from assent.auditing import audit
+
     files = world.write(folder)
-    return {"labels": sum(len(pair.labels) for pair in world.pairs), "data": str(files["data"])}
+    return audit(files["data"], out=folder / "audit", seed=world.seed).to_json()
 
 
 def compare(curves: Mapping[str, frontier.Curve], kl: float) -> dict[str, dict[str, float]]:

@@ -23,7 +23,7 @@ from assent.worlds import annotators, language, models, sampling
 class WorldConfig:
     """Constants of the world; the defaults were fixed before any robust method was run (docs/decisions.md)."""
 
-    pairs: int = 6000
+    pairs: int = 5000
     tests: int = 512
     samples: int = 512
     held_out_prompts: int = 128

@@ -21,15 +21,20 @@ from assent.worlds import models
 class LoopConfig:
     """How a policy is trained: AdamW, linear warm-up over a tenth of the steps, then linear decay to zero."""
 
-    epochs: int = 3
+    epochs: int = 4
     batch: int = 64
-    rate: float = 2e-3
-    evaluations: int = 12
+    rate: float = 1e-3
+    evaluations: int = 8
     seed: int = 0
 
     def steps(self, pairs: int) -> int:
         """Optimiser steps of a run on so many pairs."""
         return self.epochs * -(-pairs // self.batch)
+
+    def stops(self, pairs: int) -> set[int]:
+        """Steps after which a run is evaluated: denser at first, where the divergence grows fastest."""
+        steps = self.steps(pairs)
+        return {max(1, round(steps * ((i + 1) / self.evaluations) ** 1.7)) for i in range(self.evaluations)}
 
 
 @dataclass(frozen=True)
@@ -146,7 +151,7 @@ def train(
     evaluate: Callable[[Any], Mapping[str, float]] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Run:
-    """Train a copy of ``start``; ``evaluate(policy)`` is called at evenly spaced steps and its record kept."""
+    """Train a copy of ``start``; ``evaluate(policy)`` is called at :meth:`LoopConfig.stops` and its record kept."""
     policy = copy.deepcopy(start).requires_grad_(True).eval()  # no dropout in this model: eval is train
     adam = torch.optim.AdamW(policy.parameters(), lr=config.rate, weight_decay=0.0, betas=(0.9, 0.99))
     steps = config.steps(len(data))
@@ -155,7 +160,7 @@ def train(
         adam, lambda step: min((step + 1) / warm, (steps - step) / max(1, steps - warm))
     )
     run = Run(policy, objective.init(RunInfo(data.annotators)), data.annotators)
-    stops = {round(steps * (i + 1) / config.evaluations) for i in range(config.evaluations)}
+    stops = config.stops(len(data))
     recent: list[float] = []
     for step, rows in enumerate(batches(data, config), start=1):
         scores = batch_scores(policy, data, rows)
