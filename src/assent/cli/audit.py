@@ -135,10 +135,11 @@ def _table(result: Any) -> None:
 
     from assent.auditing.result import length_sentence
     from assent.reporting.audit_page import verdict
+    from assent.reporting.text import short, visible
 
-    found = result.to_json()
+    found = result.details()
     console = Console(highlight=False, soft_wrap=True)
-    say = lambda sentence: console.print(Text(sentence))  # noqa: E731
+    say = lambda sentence: console.print(Text(visible(sentence)))  # noqa: E731
     say(f"{verdict(found)}: noise rate {_share(found['noise_rate'])}, 95 % interval "
         f"{_share(found['noise_rate_low'])} to {_share(found['noise_rate_high'])}, "
         f"{found['labels']:,} labels on {found['pairs']:,} pairs.")  # fmt: skip
@@ -151,7 +152,7 @@ def _table(result: Any) -> None:
     for k in rows[:10] + rows[10:][-10:]:
         agreement = result.agreement[k]
         table.add_row(
-            Text(result.table.names[k]), f"{result.counts[k]:,}", _share(result.reliability[k]),
+            Text(short(result.table.names[k])), f"{result.counts[k]:,}", _share(result.reliability[k]),
             f"{_share(result.low[k])} - {_share(result.high[k])}", _share(agreement) if agreement == agreement else "-",
         )  # fmt: skip
     console.print(table)
