@@ -164,7 +164,7 @@ def _best(model: Model, point: Point, local: Local, em: Point, candidates) -> tu
     for candidate in candidates:
         there = model.at(candidate)
         if model.even:
-            better = there.log_likelihood >= local.log_likelihood
+            better = there.log_likelihood >= local.log_likelihood - 1e-13 * abs(local.log_likelihood)
         else:
             better = _size(there) <= 0.9 * _size(local)
         if better and bool(torch.isfinite(there.gradient).all()):

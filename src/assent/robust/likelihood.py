@@ -7,6 +7,7 @@ Everything is float64; reliabilities are handled as phi = logit eta and the temp
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -66,7 +67,9 @@ class Model:
     pair_weight: Tensor
     who: Tensor  # [J] annotator, K for gold labels
     lean: Tensor  # [J] 2 p - 1
+    charge: Tensor  # [J] weight (2 p - 1)
     counts: Tensor  # [K] weighted labels that move each annotator
+    against: Tensor  # [2, K + 1] labels of each annotator, and those for the swapped order, by their pair's weight
     annotators: int
     prior: tuple[float, float]
     fit_temperature: bool
@@ -101,40 +104,50 @@ class Model:
     def at(self, point: Point) -> Local:
         """Value, posterior, gradient and EM curvature at a point."""
         evidence, base, terms = self._evidence(point)
-        prior_logit = torch.zeros_like(evidence) if self.logit is None else point.tau.exp() * self.logit
-        total = prior_logit + evidence
+        total = evidence if self.logit is None else evidence + point.tau.exp() * self.logit
         posterior = torch.sigmoid(total)
         agreed, slope, curvature = self._by_annotator(point.eta, terms, self.to_labels(posterior))
         a, b = self.prior
         eta = point.eta
         gradient = agreed - self.counts * eta + a - (a + b) * eta
         curvature = curvature + (a + b) * eta * (1 - eta)
-        prior_p = torch.sigmoid(prior_logit)
-        tau_gradient = (self.pair_weight * prior_logit * (posterior - prior_p)).sum()
-        tau_curvature = (self.pair_weight * prior_logit**2 * prior_p * (1 - prior_p)).sum()
-        value = (self.pair_weight * (base + softplus(total) - softplus(prior_logit))).sum()
+        value = base + (self.pair_weight * softplus(total)).sum()
         if a or b:
             value = value + (a * eta.log() + b * (1 - eta).log()).sum()
+        flat, tilt, pull, bend = self._by_temperature(point, posterior)
+        value = value - flat
         return Local(
             log_likelihood=float(value),
             posterior=posterior,
-            gradient=torch.cat([gradient, tau_gradient[None] * float(self.fit_temperature)]),
-            complete=torch.cat([curvature, tau_curvature[None]]),
+            gradient=torch.cat([gradient, pull[None]]),
+            complete=torch.cat([curvature, bend[None]]),
             slope=slope,
-            tilt=prior_logit * float(self.fit_temperature),
+            tilt=tilt,
             missing=posterior * (1 - posterior),
         )
 
     def _evidence(self, point: Point) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor] | None]:
-        """The labels' evidence and log-probability given the swapped order [P], and (eta_j, q_j) where soft."""
+        """The labels' evidence [P], the log-probability of all given the swapped orders, and (eta_j, q_j) where soft."""
         if not self.hard:
             eta, q = self.label_terms(point.eta)
             log_not = (1 - q).log()
-            return self.to_pairs(q.log() - log_not), self.to_pairs(log_not), (eta, q)
+            return self.to_pairs(q.log() - log_not), (self.to_labels(self.pair_weight) * log_not).sum(), (eta, q)
         phi = _with_gold(torch.logit(point.eta), PHI_EDGE)
-        mine = phi.index_select(0, self.who)
-        log_not = (-softplus(phi)).index_select(0, self.who)
-        return self.to_pairs(self.lean * mine), self.to_pairs(log_not + (1 - self.p) * mine), None
+        base = (self.against[1] * phi - self.against[0] * softplus(phi)).sum()
+        return self.to_pairs(self.lean * phi.index_select(0, self.who)), base, None
+
+    def _by_temperature(self, point: Point, posterior: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What the value loses to the prior, tilt [P], and the gradient and complete-data curvature in log T."""
+        nothing = posterior.new_zeros(())
+        if self.logit is None:
+            return self.pair_weight.sum() * math.log(2), posterior.new_zeros(self.pairs), nothing, nothing
+        prior_logit = point.tau.exp() * self.logit
+        flat = (self.pair_weight * softplus(prior_logit)).sum()
+        if not self.fit_temperature:
+            return flat, torch.zeros_like(posterior), nothing, nothing
+        prior = torch.sigmoid(prior_logit)
+        weighted = self.pair_weight * prior_logit
+        return flat, prior_logit, weighted @ (posterior - prior), (weighted * prior_logit) @ (prior * (1 - prior))
 
     def _by_annotator(self, eta: Tensor, terms, w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Expected right labels [K], d posterior logit / d phi [J], and the complete-data curvature [K].
@@ -143,32 +156,35 @@ class Model:
         it is n eta (1 - eta).
         """
         if terms is None:
-            agreed = self.to_annotators(self.weight * (0.5 + self.lean * (w - 0.5)))
-            return agreed, self.lean * self.free, self.counts * eta * (1 - eta)
+            agreed = self.counts / 2 + self.to_annotators(self.charge * (w - 0.5))
+            return agreed, self.lean, self.counts * eta * (1 - eta)
         eta, q = terms
         agree = eta * (w * self.p / q + (1 - w) * (1 - self.p) / (1 - q))
         step = self.lean * eta * (1 - eta)
         first = w / q - (1 - w) / (1 - q)
         second = w / q**2 + (1 - w) / (1 - q) ** 2
         curvature = self.to_annotators(self.weight * (step**2 * second - step * (1 - 2 * eta) * first))
-        return self.to_annotators(self.weight * agree), step / (q * (1 - q)) * self.free, curvature
+        return self.to_annotators(self.weight * agree), step / (q * (1 - q)), curvature
 
     def information_times(self, local: Local, vector: Tensor) -> Tensor:
         """Observed information times ``vector`` [K + 1] (Louis: complete less missing), in (phi, tau)."""
         phi, tau = vector[:-1], vector[-1]
-        along = self.to_pairs(local.slope * _with_gold(phi, 0.0).index_select(0, self.who)) + local.tilt * tau
-        lost = local.missing * along
+        along = self.to_pairs(local.slope * _with_gold(phi, 0.0).index_select(0, self.who))
+        lost = local.missing * (along + local.tilt * tau if self.fit_temperature else along)
         out = local.complete * vector
-        out[:-1] -= self.to_annotators(self.weight * local.slope * self.to_labels(lost))
-        out[-1] -= (self.pair_weight * local.tilt * lost).sum() + local.gradient[-1] * tau
+        charge = self.charge if self.hard else self.weight * local.slope
+        out[:-1] -= self.to_annotators(charge * self.to_labels(lost))
+        if self.fit_temperature:
+            out[-1] -= (self.pair_weight * local.tilt) @ lost + local.gradient[-1] * tau
         return out
 
     def information_diagonal(self, local: Local) -> Tensor:
         """Diagonal of the observed information -> [K + 1]; exact where an annotator judges a pair once."""
-        lost = self.to_labels(local.missing)
+        squared = self.weight if self.hard else self.weight * local.slope**2
         out = local.complete.clone()
-        out[:-1] -= self.to_annotators(self.weight * local.slope**2 * lost)
-        out[-1] -= (self.pair_weight * local.tilt**2 * local.missing).sum() + local.gradient[-1]
+        out[:-1] -= self.to_annotators(squared * self.to_labels(local.missing))
+        if self.fit_temperature:
+            out[-1] -= (self.pair_weight * local.tilt**2) @ local.missing + local.gradient[-1]
         return out
 
     def em_step(self, point: Point, local: Local) -> Point:
@@ -204,6 +220,8 @@ def prepare(
     pair_weight = torch.where(count > 0, sums / count.clamp(min=1), 0.0)
     single = len(p) == pairs and bool((pair == torch.arange(pairs, device=pair.device)).all())
     who = torch.where(free > 0, annotator, annotators)
+    shared = pair_weight.index_select(0, pair)
+    against = torch.stack([weight.new_zeros(annotators + 1).index_add(0, who, x) for x in (shared, shared * (1 - p))])
     return Model(
         logit=None if logit is None else logit.detach().double(),
         pair=pair,
@@ -214,13 +232,15 @@ def prepare(
         pair_weight=pair_weight,
         who=who,
         lean=2 * p - 1,
+        charge=weight * (2 * p - 1),
         counts=weight.new_zeros(annotators + 1).index_add(0, who, weight)[:-1],
+        against=against,
         annotators=annotators,
         prior=prior,
         fit_temperature=fit_temperature,
         hard=bool(((p == 0) | (p == 1)).all()),
         single=single,
-        even=bool((pair_weight.index_select(0, pair) - weight).abs().max() < 1e-9),
+        even=bool((shared - weight).abs().max() < 1e-9),
     )
 
 

@@ -18,13 +18,16 @@ LINKS = 6  # times the labels: links within pairs up to which it is
 class Newton:
     """A model and its links: pairs of labels of one pair of responses, which couple two annotators.
 
-    left, right [L]: labels; cell [L]: row * K + column of the information they belong to; None where too many.
+    left, right [L]: labels; pair [L]: theirs; cell [L]: row * K + column of the information they belong to; charge [L]:
+    their weight, with the sign of their agreement where labels are hard.  None where too many.
     """
 
     model: Model
     left: Tensor | None = None
     right: Tensor | None = None
+    pair: Tensor | None = None
     cell: Tensor | None = None
+    charge: Tensor | None = None
 
     @staticmethod
     def of(model: Model) -> Newton:
@@ -32,20 +35,26 @@ class Newton:
         links = int((per_pair * (per_pair - 1) // 2).sum())
         if model.single or model.annotators > DENSE or links > LINKS * len(model.p):
             return Newton(model)
-        order = torch.argsort(model.pair, stable=True)
-        pair = model.pair[order]
-        left, right = [], []
+        pair, order = model.pair, None
+        if not bool((pair[1:] >= pair[:-1]).all()):
+            order = torch.argsort(pair, stable=True)
+            pair = pair[order]
+        left = [torch.zeros(0, dtype=torch.long, device=pair.device)]
+        right = list(left)
         for offset in range(1, int(per_pair.max())):
-            same = torch.nonzero(pair[offset:] == pair[:-offset]).flatten()
-            left.append(order[same])
-            right.append(order[same + offset])
-        if not left:
-            return Newton(model)
+            left.append(torch.nonzero(pair[offset:] == pair[:-offset]).flatten())
+            right.append(left[-1] + offset)
         left, right = torch.cat(left), torch.cat(right)
-        kept = (model.free[left] > 0) & (model.free[right] > 0)  # gold labels move nobody
-        left, right = left[kept], right[kept]
-        cell = model.annotator[left] * model.annotators + model.annotator[right]
-        return Newton(model, left, right, cell)
+        if order is not None:
+            left, right = order[left], order[right]
+        charge = (model.weight.index_select(0, left) * model.weight.index_select(0, right)).sqrt()
+        if model.hard:
+            charge = charge * model.lean.index_select(0, left) * model.lean.index_select(0, right)
+        if not bool((model.free > 0).all()):  # gold labels move nobody
+            charge = charge * model.free[left] * model.free[right]
+        who = model.annotator
+        cell = who.index_select(0, left) * model.annotators + who.index_select(0, right)
+        return Newton(model, left, right, model.pair.index_select(0, left), cell, charge)
 
     def steps(self, point: Point, local: Local) -> Iterator[Point]:
         """Newton points at full, half and an eighth of the length, at most 3 in any logit and 1 in log T."""
@@ -62,11 +71,10 @@ class Newton:
     def _dense(self, local: Local, arrow: _Arrow) -> Tensor | None:
         """The exact Newton step; None where the information is not positive."""
         model, k = self.model, self.model.annotators
-        lost = local.missing.index_select(0, model.pair.index_select(0, self.left))
-        both = local.slope.index_select(0, self.left) * local.slope.index_select(0, self.right)
-        weight = (model.weight.index_select(0, self.left) * model.weight.index_select(0, self.right)).sqrt()
-        between = torch.zeros(k * k, dtype=torch.float64, device=lost.device)
-        between = between.index_add(0, self.cell, lost * both * weight).view(k, k)
+        lost = local.missing.index_select(0, self.pair) * self.charge
+        if not model.hard:
+            lost = lost * local.slope.index_select(0, self.left) * local.slope.index_select(0, self.right)
+        between = torch.zeros(k * k, dtype=torch.float64, device=lost.device).index_add(0, self.cell, lost).view(k, k)
         matrix = torch.zeros(k + 1, k + 1, dtype=torch.float64, device=lost.device)
         matrix[:-1, :-1] = -(between + between.T)
         matrix[:-1, -1] = matrix[-1, :-1] = arrow.column
