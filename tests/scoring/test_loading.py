@@ -111,6 +111,12 @@ def test_options_that_contradict(folder):
         load_policy(folder, adapter="somewhere", lora=LoraSpec())
 
 
+def test_four_bits_without_the_package_say_how_to_get_it(folder, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(AssentError, match=r"pip install 'assent\[quantized\]'"):
+        load_policy(folder, quantization="4bit", lora=LoraSpec())
+
+
 def test_a_model_in_memory_is_copied_and_loses_its_dropout():
     for architecture, layers in (("llama", 2), ("gpt2", 7)):
         model = tiny_model(architecture)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -63,6 +64,13 @@ def test_errors_name_the_adapter(folder, tmp_path):
     tiny_model("gpt2").save_pretrained(tmp_path / "other")
     with pytest.raises(AssentError, match="does not load on its base"):
         load_policy(tmp_path / "other", adapter=folder / "adapter")
+    shutil.copytree(folder / "adapter", tmp_path / "moved")
+    config = json.loads((tmp_path / "moved" / "adapter_config.json").read_text())
+    config["base_model_name_or_path"] = str(tmp_path / "gone")
+    (tmp_path / "moved" / "adapter_config.json").write_text(json.dumps(config))
+    with pytest.raises(AssentError, match=r"the adapter .*moved names its base .*gone: .* is no directory"):
+        load_policy(tmp_path / "moved")
+    assert load_policy(folder / "base", adapter=tmp_path / "moved").stage == "continued"
     (tmp_path / "odd").mkdir()
     (tmp_path / "odd" / "adapter_config.json").write_text('{"peft_type": "LORA"}')
     with pytest.raises(AssentError, match="does not name its base model"):

@@ -110,6 +110,23 @@ def test_gradients_pass_the_adapter_switch(saved):
     assert loaded.model.training
 
 
+@pytest.mark.parametrize("stage", ["fresh", "continued"])
+def test_modules_trained_whole_beside_the_adapter_are_part_of_the_right_reference(saved, tmp_path, stage):
+    rows, spec = pair_rows(4), LoraSpec(rank=2, also_train=("embed_tokens", "lm_head"))
+    loaded = load_policy(saved / "base", lora=spec)
+    if stage == "continued":
+        move(loaded.model, seed=6)
+        loaded.model.save_pretrained(tmp_path / "adapter")
+        loaded = load_policy(tmp_path / "adapter")
+    start = precompute(loaded.model, rows)
+    scorer = CausalLMScorer(loaded.model, loaded.live_reference())
+    assert starting_margin(scorer, rows) == 0.0
+    expected = ref_logps(CausalLMScorer(loaded.model, start), rows)
+    move(loaded.model, seed=7)
+    assert starting_margin(scorer, rows) > 0.1
+    torch.testing.assert_close(ref_logps(scorer, rows), expected, rtol=0, atol=1e-9)
+
+
 def test_merged_adapter_then_fresh_lora(saved):
     rows = pair_rows(5)
     loaded = load_policy(saved / "base", adapter=saved / "adapter", merge=True, lora=SPEC)

@@ -89,7 +89,12 @@ def load_policy(
         base = source
     _check_options(lora, adapter, merge, quantization)
     notes: list[str] = []
-    model = _load_base(base, dtype, attn_implementation, quantization, trust_remote_code, notes)
+    try:
+        model = _load_base(base, dtype, attn_implementation, quantization, trust_remote_code, notes)
+    except AssentError as error:
+        if base == source:
+            raise
+        raise AssentError(f"the adapter {source} names its base {base}: {error}") from error
     stage: Stage = "full"
     if adapter is not None:
         model = lora_life.continued_adapter(model, adapter)
@@ -214,8 +219,7 @@ def _load_base(
         )
     model.config.use_cache = False
     if quantization is not None:
-        peft = lora_life.require_peft()
-        model = peft.prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+        model = lora_life.prepare_four_bit(model)
     if changed:
         notes.append("dropout is set to 0 for training (the model's own: " + ", ".join(changed) + ")")
     return model

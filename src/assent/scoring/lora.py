@@ -92,6 +92,13 @@ def fresh_adapter(model: nn.Module, spec: LoraSpec) -> nn.Module:
         raise AssentError(f"no LoRA could be put on {targets!r}: {_first_line(error)}") from error
 
 
+def prepare_four_bit(model: nn.Module) -> nn.Module:
+    """A 4-bit model with its norms in float32 and everything frozen, ready for an adapter."""
+    peft = require_peft()
+    with _between_versions():
+        return peft.prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+
+
 def continued_adapter(model: nn.Module, path: str | Path, *, trainable: bool = True) -> nn.Module:
     """The base under a trained adapter, whose training goes on."""
     peft = require_peft()
