@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -111,21 +113,32 @@ def read(
     plan = _plan(peeked, opened, columns, kind)
     report, bad = Report(), _Bad(opened, bad_rows == "skip")
     rows = _rows(itertools.chain(peeked, stream), plan, report, bad)
-    if plan.kind in ("pairs", "judgements"):
-        out: tuple[Any, ...] = merge(rows, report)
-        names = {label.annotator for pair in out for label in pair.labels}
-    else:
-        out = tuple(rows)
-        names = {row.annotator for row in out if isinstance(row, Example)}
+    with _collector_paused():
+        merged = plan.kind in ("pairs", "judgements")
+        out: tuple[Any, ...] = merge(rows, report) if merged else tuple(rows)
     if bad.rows:
         _write_bad(bad.rows, Path(bad_rows_path or "bad_rows.jsonl"), report)
     if not out:
         raise AssentError(f"{opened.name}: no usable row left of {report['rows read']}: {_losses(report)}")
-    result = "pairs" if plan.kind == "judgements" else plan.kind
+    result = "pairs" if merged else plan.kind
+    names = {row.annotator for row in out if isinstance(row, Example)}
+    names |= {label.annotator for row in out for label in getattr(row, "labels", ())}
     return Records(
         result, out, report, opened.name, opened.fingerprint(), report["rows read"], tuple(sorted(names)),
         tuple(plan.sides),
     )  # fmt: skip
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Rows make no cycles, and a collector that walks millions of them again and again takes a third of the time."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def iter_rows(source: Any, *, split: str = "train") -> Iterator[dict[str, Any]]:

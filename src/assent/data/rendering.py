@@ -56,7 +56,7 @@ class Renderer:
             raise AssentError(
                 f"row {row}: the completion ends with a message of {completion[-1]['role']!r}; expected 'assistant'"
             )
-        if any(message["role"] == "user" for message in completion):
+        if any(message["role"] != "assistant" for message in completion):
             self.report.add("dialogue branches early", row)
         text = self._template([*prompt, *completion], tools, row)
         return Rendered(text, self._boundary(text, prompt, completion, tools, row), templated=True)

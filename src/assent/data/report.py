@@ -13,7 +13,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "identical completions": ("drop", "judgements of two equal responses: they say nothing, so they are left out"),
     "prompt implied": ("repair", "no prompt given: taken as the longest common prefix, cut back to a boundary"),
     "dialogue split": ("repair", "Human/Assistant dialogues cut after the last Assistant: that both sides share"),
-    "dialogue branches early": ("note", "completions that hold further turns of the user, which are trained on too"),
+    "dialogue branches early": (
+        "note",
+        "completions that hold further turns of others (user, tools), which are trained on too",
+    ),
     "prompt inside completion": ("repair", "completions that held the prompt's messages: they were taken off"),
     "prompt made a message": ("repair", "a text prompt beside message completions was made a user message"),
     "completion made a message": ("repair", "a text completion beside a message prompt was made an assistant message"),
