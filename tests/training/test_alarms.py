@@ -105,12 +105,17 @@ def test_a_resumed_run_neither_forgets_nor_repeats(tmp_path, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_small_windows_and_other_logs_say_nothing(tmp_path):
+def test_small_windows_go_on_past_the_log_and_other_logs_say_nothing(tmp_path):
     alarms, state = stub(tmp_path)
-    alarms([], settled_scores(10), {})
-    alarms.on_log(None, state, None, logs={"eval_loss": 0.1})
-    alarms.on_log(None, state, None, logs={"loss": 0.1})
+    for _ in range(6):
+        alarms([], settled_scores(10), {})
+        alarms.on_log(None, state, None, logs={"loss": 0.1})
+        alarms.on_log(None, state, None, logs={"eval_loss": 0.1})
     assert alarms.fired == [] and not (tmp_path / "alarms.json").exists()
+    alarms([], settled_scores(10), {})
+    alarms.on_log(None, state, None, logs={"loss": 0.1})
+    assert alarms.last.pairs == 70 and len(alarms.fired) == 2
+    assert alarms.window.sums is None
 
 
 def test_held_out_accuracy_is_compared(tmp_path):

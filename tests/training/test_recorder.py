@@ -125,8 +125,9 @@ def test_a_loss_that_is_not_finite_stops_with_the_batch_saved(tmp_path):
     assert line["step"] == trainer.state.global_step + 1
 
 
-def test_alarms_ride_along_and_stay_silent_on_a_calm_run(tmp_path):
-    trainer = make_trainer(tmp_path, learning_rate=1e-5)
+@pytest.mark.parametrize(("rate", "names"), [(1e-5, []), (3e-3, ["saturation"])])
+def test_alarms_ride_along(tmp_path, rate, names):
+    options = {"learning_rate": rate, "num_train_epochs": 4, "logging_steps": 12}
+    trainer = make_trainer(tmp_path, "dpo(beta=1.0)", rows=96, **options)
     trainer.train()
-    alarms = trainer.observers[1]
-    assert alarms.fired == [] and alarms.window.sums is None
+    assert [alarm.name for alarm in trainer.observers[1].fired] == names

@@ -35,7 +35,7 @@ LENGTH = 0.7
 GAP = 0.15
 """Training less held-out accuracy."""
 FEW = 64
-"""A window with fewer pairs says nothing."""
+"""A window with fewer pairs says nothing yet: it goes on past the log."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,14 @@ class Window:
         parts += [(margin > 0).double().sum()[None], change.double().sum()[None], change.double().square().sum()[None]]
         self.sums = torch.cat(parts) if self.sums is None else self.sums + torch.cat(parts)
 
-    def read(self) -> Reading | None:
-        """The window's numbers over all ranks; it starts anew."""
-        sums, self.sums = self.sums, None
-        if sums is None:
+    def read(self, at_least: float = 0) -> Reading | None:
+        """The window's numbers over all ranks, and it starts anew; None while it has fewer pairs than ``at_least``."""
+        if self.sums is None:
             return None
-        sums = all_reduce(sums.clone())
+        sums = all_reduce(self.sums.clone())
+        if sums[0].item() < max(at_least, 1):
+            return None
+        self.sums = None
         moments, (settled, right, change, squares) = Moments(sums[:6]), sums[6:].tolist()
         n = moments.count
         mean = change / n
@@ -106,7 +108,7 @@ def saturation(reading: Reading) -> str | None:
         return None
     return (
         f"{reading.settled:.0%} of the pairs are settled (their gradient is below 1 %): further steps mostly fit the few "
-        "that are left, which are often the wrong labels; train fewer epochs, or lower beta"
+        "that are left, which are often the wrong labels; train fewer epochs, or lower the learning rate"
     )
 
 
@@ -162,8 +164,8 @@ class Alarms(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         if not logs or "loss" not in logs:
             return
-        reading = self.window.read()
-        if reading is None or reading.pairs < FEW:
+        reading = self.window.read(FEW)
+        if reading is None:
             return
         self.last = reading
         for name, look in (("falling", falling_chosen), ("saturation", saturation), ("length", length_drift)):
