@@ -58,6 +58,13 @@ def test_the_head_is_yaml():
     assert head["tags"] == ["assent", "preference-optimization", "lcpo"] and head["assent_schema"] == 1
 
 
+def test_a_directory_is_no_base_model_of_the_hub(tmp_path):
+    from dataclasses import replace
+
+    card = render_card(replace(FACTS, base_model=str(tmp_path)))
+    assert "base_model" not in yaml.safe_load(card.split("---\n")[1]) and f"`{tmp_path}` aligned" in card
+
+
 def test_hostile_names_stay_text():
     from dataclasses import replace
 
@@ -66,7 +73,7 @@ def test_hostile_names_stay_text():
     card = render_card(facts)
     assert "<script>" not in card and "\n# Free" not in card
     assert "| x\\|y # Free &lt;script&gt;alert(1)&lt;/script&gt; \\[a\\](b) | 3 | 0.500 |" in card
-    assert yaml.safe_load(card.split("---\n")[1])["base_model"] == 'a"\nb: c'
+    assert "base_model" not in yaml.safe_load(card.split("---\n")[1])
     assert "| source | `'rm'\\|x` |" in card
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,9 @@ SHOWN = 50
 
 TEMPLATE = """---
 library_name: {{ "peft" if f.adapter else "transformers" }}
+{%- if on_hub %}
 base_model: {{ f.base_model|yaml }}
+{%- endif %}
 pipeline_tag: text-generation
 tags:
 - assent
@@ -218,7 +221,10 @@ def render_card(facts: CardFacts) -> str:
     annotators = sorted(facts.annotators.items(), key=lambda item: (-item[1], item[0]))
     shown = annotators[:SHOWN]
     template = environment.from_string(TEMPLATE)
-    return template.render(f=facts, annotators=shown, hidden=len(annotators) - len(shown), limits=limits, schema=SCHEMA)
+    on_hub = re.fullmatch(r"[\w.-]+(/[\w.-]+)?", facts.base_model) and not Path(facts.base_model).exists()
+    return template.render(
+        f=facts, on_hub=on_hub, annotators=shown, hidden=len(annotators) - len(shown), limits=limits, schema=SCHEMA
+    )
 
 
 def write_card(folder: str | Path, facts: CardFacts) -> Path:
