@@ -20,6 +20,10 @@ _SAMPLE = 20_000
 _MOST_VALUES = 1_000
 """Values of one named column that become features of their own; rarer ones share one."""
 
+_CUT, _BEND = 6.0, 1.5
+_TOPIC_SCALE, _NAMED_SCALE = 0.3, 2.0
+"""Prior scale of the coefficients: topics are many and weak, named columns few and asked for."""
+
 Progress = Callable[[str, float], None]
 
 
@@ -27,17 +31,14 @@ Progress = Callable[[str, float], None]
 class PairFeatures:
     """Antisymmetric features of P pairs.
 
-    difference [P, D] float32: stored side less the other, each column scaled to unit root mean square.
-    context [P, C] float32: what both sides share (the prompt's length, ...); a swap leaves it as it is.
-    names [D]; length [D] bool: columns that say nothing but length; named [D] bool: columns the user named.
+    difference [P, D] float32: stored side less the other, scaled; a swap of the sides changes its sign.
+    names [D]; length [D] bool: columns that say nothing but length.
     length_gap [P]: characters of the stored side less the other's.
     """
 
     difference: np.ndarray
-    context: np.ndarray
     names: tuple[str, ...]
     length: np.ndarray
-    named: np.ndarray
     length_gap: np.ndarray
 
 
@@ -59,25 +60,44 @@ def pair_features(table: LabelTable, columns: Sequence[str] = (), progress: Prog
     texts, first, second, prompts, prompt = _distinct(pairs)
     values, topics = _text_values(texts, progress)
     shared, context = _overlaps(texts, prompts, first, second, prompt)
-    names = [*style.NAMES, *(f"topic {k}" for k in range(topics.shape[1])), *style.OVERLAP_NAMES]
-    parts = [values[first] - values[second], topics[first] - topics[second], shared]
     context = np.hstack([context, (values[first, :1] + values[second, :1]) / 2])
-    named, extra, extra_context = _named_columns(table, columns, parts[0][:, 0])
-    difference = np.hstack([*parts, extra]).astype(np.float32)
-    scale = np.sqrt(np.mean(difference**2, axis=0))
-    difference /= np.where(scale > 1e-9, scale, 1.0)
-    # a plain indicator or topic never outweighs the rest, a heavy tail never steers the fit alone
-    np.clip(difference, -6.0, 6.0, out=difference)
+    base = _scaled(np.hstack([values[first] - values[second], shared]))
+    named, extra = _named_columns(table, columns, base[:, 0])
+    # what saturates: ten more list items do not count ten times one; what length means depends on the prompt
+    bent = _scaled(np.tanh(_BEND * base))
+    turned = _scaled(np.hstack([base[:, [0, 2]] * c[:, None] for c in _standard(context).T]))
+    topical = _TOPIC_SCALE * _scaled(topics[first] - topics[second])
+    parts = (base, bent, turned, topical, _NAMED_SCALE * extra)
+    own = [*style.NAMES, *style.OVERLAP_NAMES]
+    names = (
+        *own, *(f"bent {name}" for name in own), *(f"length x context {k}" for k in range(turned.shape[1])),
+        *(f"topic {k}" for k in range(topical.shape[1])), *named,
+    )  # fmt: skip
     sizes = np.array([len(t) for t in texts], dtype=np.float64)
-    count = len(names) + len(named)
     return PairFeatures(
-        difference=difference,
-        context=np.hstack([context, extra_context]).astype(np.float32),
-        names=(*names, *named),
-        length=np.arange(count) < style.LENGTH_COLUMNS,
-        named=np.arange(count) >= len(names),
+        difference=np.hstack(parts).astype(np.float32),
+        names=names,
+        length=np.array([_tells_length(name) for name in names]),
         length_gap=sizes[first] - sizes[second],
     )
+
+
+def _tells_length(name: str) -> bool:
+    plain = name.removeprefix("bent ")
+    return plain in style.NAMES[: style.LENGTH_COLUMNS] or name.startswith("length x context")
+
+
+def _scaled(x: np.ndarray) -> np.ndarray:
+    """Columns at unit root mean square, cut at 6 so that no heavy tail steers the fit alone; float32."""
+    x = np.asarray(x, dtype=np.float32)
+    scale = np.sqrt(np.mean(x**2, axis=0))
+    return np.clip(x / np.where(scale > 1e-9, scale, 1.0), -_CUT, _CUT)
+
+
+def _standard(x: np.ndarray) -> np.ndarray:
+    """Columns at mean 0 and standard deviation 1."""
+    spread = x.std(axis=0)
+    return (x - x.mean(axis=0)) / np.where(spread > 1e-9, spread, 1.0)
 
 
 def _distinct(pairs: Sequence[Pair]):
@@ -182,8 +202,8 @@ def _overlaps(texts, prompts, first, second, prompt) -> tuple[np.ndarray, np.nda
 
 def _named_columns(
     table: LabelTable, columns: Sequence[str], log_length: np.ndarray
-) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Names, differences [P, E] and context [P, F] of the columns that the user named."""
+) -> tuple[list[str], np.ndarray]:
+    """Names and differences [P, E] of the columns that the user named."""
     pairs = table.records or ()
     known = sorted({name for pair in pairs for name in pair.columns} | set(table.sides))
     names: list[str] = []
@@ -201,7 +221,7 @@ def _named_columns(
             )
         names += found
         parts.append(part)
-    return names, np.hstack(parts), np.zeros((len(pairs), 0))
+    return names, np.hstack(parts)
 
 
 def _base(name: str, sides: Sequence[str]) -> str:
@@ -223,7 +243,7 @@ def _sided(column: str, values: Sequence[tuple[Any, Any]]) -> tuple[list[str], n
     """A numeric column as one difference; names as indicators, +1 for the stored side's, -1 for the other's."""
     if all(v is None or _is_number(v) for two in values for v in two):
         part = [(0.0 if a is None else a) - (0.0 if b is None else b) if None not in (a, b) else 0.0 for a, b in values]
-        return [column], np.array(part)[:, None]
+        return [column], _scaled(np.array(part)[:, None])
     kinds = Counter(str(v) for two in values for v in two)
     kept = {name: i for i, (name, _) in enumerate(kinds.most_common(_MOST_VALUES))}
     out = np.zeros((len(values), len(kept) + (len(kinds) > len(kept))))
@@ -240,7 +260,7 @@ def _plain(column: str, values: Sequence[Any], log_length: np.ndarray) -> tuple[
     if all(v is None or _is_number(v) for v in values):
         number = np.array([0.0 if v is None else float(v) for v in values])
         number = (number - number.mean()) / (number.std() or 1.0)
-        return [f"{column} x length"], (number * log_length)[:, None]
+        return [f"{column} x length"], _scaled((number * log_length)[:, None])
     kinds = Counter(str(v) for v in values)
     kept = [name for name, _ in kinds.most_common(50)]
     held = np.array([str(v) for v in values], dtype=object)

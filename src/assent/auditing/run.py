@@ -32,7 +32,7 @@ class _Scored:
     found: Estimate
     rest: np.ndarray | None = None
     length_gap: np.ndarray | None = None
-    fit_error: tuple[np.ndarray, float] | None = None
+    noise_error: float = 0.0
     notes: tuple[str, ...] = ()
 
 
@@ -109,7 +109,12 @@ def _score_text(table: LabelTable, columns: Sequence[str], seed: int, progress: 
         )
     features = pair_features(table, columns, progress)
     fit = fit_text(table, features, seed=seed, progress=progress)
-    return _Scored(fit.logit, fit.estimate, fit.logit - fit.length_part, features.length_gap)
+    notes = ()
+    if fit.fitted < table.pairs:
+        notes = (f"The preference model was fitted to {fit.fitted:,} of {table.pairs:,} pairs; all have held-out logits.",)
+    return _Scored(
+        fit.logit, fit.estimate, fit.logit - fit.length_part, features.length_gap, fit.noise_error, notes
+    )
 
 
 def _score_given(table: LabelTable, logit: np.ndarray) -> _Scored:
@@ -151,13 +156,23 @@ def _result(table: LabelTable, name: ScorerName, scored: _Scored, folder: str, s
 
 
 def _limits(table: LabelTable, scored: _Scored) -> tuple[np.ndarray, np.ndarray, float, float]:
-    """low, high [K] and the noise rate's limits."""
+    """low, high [K] and the noise rate's limits.
+
+    Intervals given the logits, clustered by prompt; where the logits were fitted and the jackknife over the folds of
+    the whole EM finds a larger error of the noise rate, all of them are widened in that proportion.
+    """
     found = scored.found
-    given = intervals(
-        found, torch.from_numpy(scored.logit / found.temperature), table.labels(),
-        clusters=torch.from_numpy(table.cluster) if table.records is not None else None,
+    clusters = None if table.records is None else torch.from_numpy(table.cluster)
+    given = intervals(found, torch.from_numpy(scored.logit / found.temperature), table.labels(), clusters=clusters)
+    low, high = given.low.numpy(), given.high.numpy()
+    ends = (given.noise_rate_low, given.noise_rate_high)
+    error = (ends[1] - ends[0]) / (2 * 1.959964)
+    wider = max(1.0, scored.noise_error / error) if error > 0 else 1.0
+    eta, noise = found.eta.numpy(), found.noise_rate
+    return (
+        np.clip(eta - wider * (eta - low), 0.0, 1.0), np.clip(eta + wider * (high - eta), 0.0, 1.0),
+        max(0.0, noise - wider * (noise - ends[0])), min(1.0, noise + wider * (ends[1] - noise)),
     )  # fmt: skip
-    return given.low.numpy(), given.high.numpy(), given.noise_rate_low, given.noise_rate_high
 
 
 def _agreement(table: LabelTable) -> np.ndarray:
