@@ -233,6 +233,7 @@ def _check_sense(settings: Settings, training: TrainingArguments, objective: Obj
     """Refuse options that the objective or the other options leave unread, and values out of range."""
     lora = settings.lora_r is not None
     adapted = lora or settings.adapter is not None
+    order = getattr(training, "train_sampling_strategy", "random")
     wrong = [
         (settings.eval_data is not None and settings.eval_fraction is not None,
          "eval_data and eval_fraction are both given; give one of them"),
@@ -247,8 +248,8 @@ def _check_sense(settings: Settings, training: TrainingArguments, objective: Obj
         (bool(training.deepspeed) and training.gradient_accumulation_steps > 1,
          "deepspeed is used with several micro-batches a step, which its engine reduces too early; "
          "set gradient_accumulation_steps to 1"),
-        (training.train_sampling_strategy not in ("random", "sequential"),
-         f"train_sampling_strategy is {training.train_sampling_strategy!r}; expected 'random' or 'sequential'"),
+        (order not in ("random", "sequential"),
+         f"train_sampling_strategy is {order!r}; expected 'random' or 'sequential'"),
     ]
     for name in ("lora_alpha", "lora_dropout", "lora_target_modules"):
         wrong.append((getattr(settings, name) is not None and not lora, f"{name} is read only with lora_r; add lora_r"))

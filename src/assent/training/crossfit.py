@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,10 @@ from assent.training.arguments import resolve
 from assent.training.batches import StepSampler, planned_steps, rows_only, split
 from assent.training.checkpoints import write_aside
 from assent.training.metrics import lcpo_terms
+from assent.training.policy import make
 from assent.training.prepare import Prepared
 from assent.training.progress import say
+from assent.training.ranks import first_rank
 
 SCHEMA, MARGINS, SHOWN = 1, "margins.safetensors", 20
 PRIOR_FROM = 5
@@ -55,7 +58,7 @@ def crossfit(arguments: Mapping[str, Any], prepared: Prepared, objective: Object
     folder = output_dir / "crossfit"
     steps = base_steps(arguments, prepared, objective, output_dir)
     say(announcement(term, steps, callable(scorer)))
-    found = None
+    prepared, found = with_table(arguments, prepared, objective, output_dir), None
     for number in range(1, term.rounds + 1):
         before, found = found, _read(folder / f"round-{number}.json", prepared.annotators)
         if found is None:
@@ -68,6 +71,19 @@ def crossfit(arguments: Mapping[str, Any], prepared: Prepared, objective: Object
     note = "the reliabilities were estimated on held-out margins before this run: crossfit/reliabilities.json"
     fixed = with_reliability(objective, found, term.start)
     return fit(arguments, prepared, fixed, output_dir, asked=objective, notes=(note,))
+
+
+def with_table(
+    arguments: Mapping[str, Any], prepared: Prepared, objective: Objective, output_dir: Path
+) -> Prepared:
+    """The reference's log-probabilities of all rows, computed once for the folds, their margins and the final run."""
+    settings, training = resolve(arguments, objective, str(output_dir))
+    kinds = {need.kind for need in objective.needs}
+    if "reference" not in kinds or "kl_ref" in kinds:
+        return prepared
+    once = replace(settings, precompute_reference=True)
+    policy = make(once, training, objective, prepared.tokenizer, prepared.all_rows)
+    return replace(prepared, table=policy.scorer.reference)
 
 
 def announcement(term: LCPO, steps: int, given: bool) -> str:
@@ -195,7 +211,8 @@ def _estimated(logit: Tensor, prepared: Prepared, term: LCPO, number: int, folde
     }  # fmt: skip
     text = json.dumps(content, indent=1)
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (f"round-{number}.json", *(["reliabilities.json"] if number == term.rounds else [])):
+    names = [f"round-{number}.json"] + (["reliabilities.json"] if number == term.rounds else [])
+    for name in names if first_rank() else ():
         write_aside(folder / name, lambda p: p.write_text(text))
     say(
         f"cross-fitting: noise rate {found.noise_rate:.3f} ({limits.noise_rate_low:.3f} to "
@@ -220,7 +237,8 @@ def _write_margins(place: Path, numbers: Sequence[int], margins: Tensor) -> None
     from safetensors.torch import save_file
 
     tensors = {"row": torch.tensor(numbers), "logit": margins}
-    write_aside(place / MARGINS, lambda p: save_file(tensors, str(p), metadata={"schema": str(SCHEMA)}))
+    if first_rank():
+        write_aside(place / MARGINS, lambda p: save_file(tensors, str(p), metadata={"schema": str(SCHEMA)}))
 
 
 def _read_margins(place: Path, numbers: Sequence[int]) -> Tensor | None:

@@ -52,10 +52,10 @@ def dry_run(model: Any, data: Any, objective: str | Objective, output_dir: str, 
     rows = training.per_device_train_batch_size * training.gradient_accumulation_steps
     sampler = StepSampler(
         len(prepared.rows), rows, training.seed if training.data_seed is None else training.data_seed,
-        shuffle=training.train_sampling_strategy == "random", drop_last=training.dataloader_drop_last,
+        shuffle=getattr(training, "train_sampling_strategy", "random") == "random", drop_last=training.dataloader_drop_last,
     )  # fmt: skip
     first = [prepared.rows[i] for i in next(iter(sampler))]
-    policy = make(settings, objective, prepared.tokenizer, prepared.all_rows)
+    policy = make(settings, training, objective, prepared.tokenizer, prepared.all_rows)
     state = objective.init(RunInfo(prepared.annotators))
     start = check_start(policy, objective, state, first[:16], nullcontext)
     configuration = _shown(settings, training, objective, str(output_dir))

@@ -73,7 +73,8 @@ class TrainResult:
 def save(trainer: PreferenceTrainer, settings: Settings, output_dir: Path) -> None:
     """The finished model's files, written aside and moved into place, weights first and the configuration last."""
     aside = output_dir / ".final"
-    shutil.rmtree(aside, ignore_errors=True)
+    if trainer.args.should_save:
+        shutil.rmtree(aside, ignore_errors=True)
     trainer.save_model(str(aside), _internal_call=True)
     if not trainer.args.should_save:
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from assent.scoring.loading import (
 )
 from assent.scoring.lora import LoraSpec, is_adapter
 from assent.scoring.protocol import check_needs
-from assent.scoring.reference import Reference, precompute
+from assent.scoring.reference import Precomputed, Reference, precompute
 from assent.training.arguments import Settings
 
 LIVE_TOLERANCE, HALF_TOLERANCE = 1e-6, 2e-2
@@ -94,10 +95,14 @@ def load(settings: Settings) -> LoadedModel:
     )
 
 
-def make(settings: Settings, objective: Objective, tokenizer: Any, rows: Sequence[Any]) -> Policy:
+def make(
+    settings: Settings, training: Any, objective: Objective, tokenizer: Any, rows: Sequence[Any],
+    table: Precomputed | None = None,
+) -> Policy:  # fmt: skip
     """Policy, reference and scorer; what the objective needs and nobody provides is refused here.
 
-    rows: all tokenised rows, whose reference log-probabilities are computed now when that was asked for.
+    training: transformers' arguments (device and precision).  rows: all tokenised rows, whose reference
+    log-probabilities are computed now when that was asked for.  table: they were computed before.
     """
     loaded = load(settings)
     if loaded.stage == "full" and settings.merge:
@@ -105,7 +110,7 @@ def make(settings: Settings, objective: Objective, tokenizer: Any, rows: Sequenc
     check_vocabulary(loaded.model, tokenizer)
     reference, same = None, False
     if any(need.kind == "reference" for need in objective.needs):
-        reference, same = _reference(settings, loaded, rows, tokenizer.pad_token_id)
+        reference, same = _reference(settings, training, loaded, rows, tokenizer.pad_token_id, table)
     elif settings.precompute_reference:
         raise AssentError(f"precompute_reference is set and {objective!s} reads no reference; leave the option out")
     scorer = CausalLMScorer(loaded.model, reference, tokenizer.pad_token_id)
@@ -114,12 +119,14 @@ def make(settings: Settings, objective: Objective, tokenizer: Any, rows: Sequenc
 
 
 def _reference(
-    settings: Settings, loaded: LoadedModel, rows: Sequence[Any], pad: int
+    settings: Settings, training: Any, loaded: LoadedModel, rows: Sequence[Any], pad: int, table: Precomputed | None
 ) -> tuple[Reference, bool]:
     """The reference, and whether it is the policy as it starts."""
     start = settings.reference in (None, "start")
+    if table is not None:
+        return table, start
     if start and settings.precompute_reference:
-        return precompute(loaded.model, rows, pad_token_id=pad), True
+        return _computed(training, loaded.model, rows, None, pad), True
     if start:
         return loaded.live_reference(), True
     own = loaded.model
@@ -133,8 +140,20 @@ def _reference(
             f"the reference {settings.reference!r} embeds fewer tokens than the model; both must share one tokenizer"
         )
     if settings.precompute_reference:
-        return precompute(own, rows, reference, pad_token_id=pad), False
+        return _computed(training, own, rows, reference, pad), False
     return reference, False
+
+
+def _computed(
+    training: Any, policy: nn.Module, rows: Sequence[Any], reference: Reference | None, pad: int
+) -> Precomputed:
+    """Reference log-probabilities of all rows, on the device and in the precision of the run."""
+    device = training.device
+    if getattr(policy, "quantization_method", None) is None:
+        policy.to(device)
+    half = torch.bfloat16 if training.bf16 else torch.float16 if training.fp16 else None
+    with nullcontext() if half is None else torch.autocast(device.type, dtype=half):
+        return precompute(policy, rows, reference, pad_token_id=pad)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from assent.data.tokens import TokenExample, Tokenised, TokenPair, tokenise
 from assent.errors import AssentError
 from assent.objectives import Objective
 from assent.robust.reliability import mode_of, read_audit
+from assent.scoring.reference import Precomputed
 from assent.training.arguments import Settings
 from assent.training.metrics import lcpo_terms
 from assent.training.policy import tokenizer_of
@@ -29,7 +30,8 @@ _KINDS = {"pairs": ("pairs",), "completions": ("sft", "pairs"), "labelled": ("la
 class Prepared:
     """Rows in tokens with their annotators' vocabulary, and where they come from.
 
-    records, report: the training rows as read, and everything that happened to them.  read: rows in the source.
+    records, report: the training rows as read, and everything that happened to them.
+    table: reference log-probabilities of the rows, where they were computed for several runs at once.
     """
 
     rows: Sequence[Any]
@@ -39,6 +41,7 @@ class Prepared:
     records: Records
     report: Report
     max_length: int | None
+    table: Precomputed | None = None
 
     @property
     def all_rows(self) -> list[Any]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Any
 
 from transformers import TrainerCallback
+
+from assent.training.ranks import first_rank
 
 SHOWN = ("loss", "eval_loss", "rewards/accuracies", "eval_rewards/accuracies", "rewards/margins", "logps/chosen",
          "lcpo/noise_rate", "learning_rate")  # fmt: skip
@@ -14,7 +15,7 @@ SHOWN = ("loss", "eval_loss", "rewards/accuracies", "eval_rewards/accuracies", "
 
 def say(sentence: str) -> None:
     """One line on stderr, by the first rank only."""
-    if int(os.environ.get("RANK", 0)) == 0:
+    if first_rank():
         print(f"assent: {sentence}", file=sys.stderr, flush=True)
 
 

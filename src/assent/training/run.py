@@ -20,6 +20,7 @@ from assent.training.metrics import lcpo_terms
 from assent.training.policy import Policy, Start, check_start, make
 from assent.training.prepare import Prepared, prepare
 from assent.training.progress import Progress, say
+from assent.training.ranks import first_rank, on_first_rank
 from assent.training.recorder import Recorder
 from assent.training.trainer import PreferenceTrainer
 
@@ -38,7 +39,7 @@ def train(model: Any, data: Any, objective: str | Objective, output_dir: str | P
     objective, output = parse(objective), Path(output_dir)
     arguments = {"model": model, "data": data, **arguments}
     settings, training = resolve(arguments, objective, str(output))
-    checkpoint = prepare_output(output, settings.resume)
+    checkpoint = on_first_rank(lambda: prepare_output(output, settings.resume))
     try:
         known = load_state(checkpoint)[1] if checkpoint else ()
         prepared = prepare(settings, objective, training.seed, output, known)
@@ -48,7 +49,7 @@ def train(model: Any, data: Any, objective: str | Objective, output_dir: str | P
             return crossfit(arguments, prepared, objective, output)
         return fit(arguments, prepared, objective, output)
     finally:
-        if output.is_dir() and not any(output.iterdir()):
+        if first_rank() and output.is_dir() and not any(output.iterdir()):
             output.rmdir()  # the run was refused before it began
 
 
@@ -63,9 +64,9 @@ def fit(
     started = time.time()
     settings, training = resolve(arguments, objective, str(output_dir))
     with Interrupt() as interrupt, full_disk(output_dir):
-        checkpoint = prepare_output(output_dir, True)
+        checkpoint = on_first_rank(lambda: prepare_output(output_dir, True))
         torch.manual_seed(training.seed)  # a fresh adapter is drawn alike in every run of the seed
-        policy = make(settings, objective, prepared.tokenizer, prepared.all_rows)
+        policy = make(settings, training, objective, prepared.tokenizer, prepared.all_rows, prepared.table)
         for note in policy.loaded.notes:
             say(note)
         trainer, alarms = build(policy, prepared, objective, training, interrupt, output_dir)

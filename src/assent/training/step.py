@@ -17,6 +17,9 @@ from torch import Tensor
 
 from assent.objectives import Objective, combine, partial_sums
 from assent.training.gather import concatenate, leaves, on_ranks, pad_rows, with_leaves
+from assent.training.ranks import all_reduce
+
+__all__ = ["Outcome", "Step", "all_reduce", "denominators"]
 
 Score = Callable[[Sequence[Any]], Any]
 """Rows -> PairScores or Scores, with gradient where gradients are enabled."""
@@ -37,13 +40,6 @@ class Outcome:
 def denominators(objective: Objective, blank: Any) -> Tensor:
     """[terms] float64: what the rows of ``blank`` (scores whose log-probabilities do not matter) add to each mean."""
     return torch.stack([t.objective.counts(blank).sum().double() for t in objective.terms()])
-
-
-def all_reduce(value: Tensor) -> Tensor:
-    """The sum over ranks; the value itself on a single one."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.all_reduce(value)
-    return value
 
 
 @dataclass

@@ -62,6 +62,7 @@ class PreferenceTrainer(Trainer):
         """Train, from a checkpoint where one is given; a run that is complete is loaded and not trained further."""
         if checkpoint is None:
             self.train()
+            self._take_best()
             return
         self.restore(checkpoint)
         state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
@@ -72,9 +73,15 @@ class PreferenceTrainer(Trainer):
                     "train from it as a model instead"
                 )
             self.train(resume_from_checkpoint=str(checkpoint))
+            self._take_best()
         else:
             self._load_from_checkpoint(str(checkpoint))
             self.state = state
+
+    def _take_best(self) -> None:
+        """Where transformers loaded the best checkpoint's weights, its state of the objective belongs to them."""
+        if self.args.load_best_model_at_end and self.state.best_model_checkpoint is not None:
+            self.restore(Path(self.state.best_model_checkpoint))
 
     # ---- rows -----------------------------------------------------------------------------------------
 
@@ -83,7 +90,7 @@ class PreferenceTrainer(Trainer):
         a = self.args
         return StepSampler(
             len(self.train_dataset), self.rows_per_rank, a.seed if a.data_seed is None else a.data_seed,
-            shuffle=a.train_sampling_strategy == "random", drop_last=a.dataloader_drop_last,
+            shuffle=getattr(a, "train_sampling_strategy", "random") == "random", drop_last=a.dataloader_drop_last,
             rank=a.process_index, ranks=a.world_size,
         )  # fmt: skip
 
