@@ -34,7 +34,7 @@ class DemoConfig:
 
     world: WorldConfig = field(default_factory=WorldConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
-    beta: float = 0.1
+    beta: float = 0.2
     fold_epochs: int = 4
     start: float = 0.9
     rounds: int = 1

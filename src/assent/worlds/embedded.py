@@ -23,7 +23,7 @@ from assent.worlds import annotators, language, models, sampling
 class WorldConfig:
     """Constants of the world; the defaults were fixed before any robust method was run (docs/decisions.md)."""
 
-    pairs: int = 5000
+    pairs: int = 4000
     tests: int = 512
     samples: int = 512
     held_out_prompts: int = 128
@@ -31,7 +31,7 @@ class WorldConfig:
     width: int = 64
     layers: int = 1
     corpus: int = 12000
-    tune_steps: int = 300
+    tune_steps: int = 400
     tune_batch: int = 64
     tune_rate: float = 5e-3
     panel: Mapping[str, float] = field(default_factory=lambda: dict(annotators.PANEL))

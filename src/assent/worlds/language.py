@@ -2,7 +2,7 @@
 
 A prompt ("write short garden note for sister") asks for a short or a long note on a topic for a person; a completion
 ("hello red rose and quiet owl love") opens, names things with an adjective each, joined by "and", and closes.  The
-reward knows the topic's nouns and fitting adjectives, the order of adjective and noun, manners, the closing that suits the person, and the
+reward knows the topic's nouns, the order of adjective and noun, manners, the closing that suits the person, and the
 length that was asked for.
 """
 
@@ -24,18 +24,6 @@ TOPICS: dict[str, tuple[str, ...]] = {
     "winter": ("snow", "scarf", "ice", "fire"),
 }
 """Each topic with the nouns that belong to it."""
-
-FITTING: dict[str, tuple[str, ...]] = {
-    "garden": ("fresh", "lovely"),
-    "kitchen": ("warm", "fresh"),
-    "river": ("quiet", "bright"),
-    "school": ("old", "small"),
-    "market": ("red", "small"),
-    "forest": ("quiet", "old"),
-    "concert": ("lovely", "bright"),
-    "winter": ("warm", "red"),
-}
-"""Each topic with the adjectives that fit it; the reference knows nothing of this."""
 
 ADJECTIVES = ("red", "small", "warm", "bright", "quiet", "old", "fresh", "lovely")
 VERBS = ("write", "draft", "send", "compose")
@@ -67,8 +55,6 @@ class Reward:
 
     on_topic: float = 1.0
     off_topic: float = -0.8
-    fitting: float = 0.6
-    unfitting: float = -0.3
     ordered: float = 0.5
     disordered: float = -0.5
     kind: float = 0.7
@@ -95,7 +81,7 @@ def features(prompt: str, completion: str) -> dict[str, int]:
     """Counts that the true reward is linear in.
 
     on_topic: distinct nouns of the prompt's topic.  off_topic: all other nouns, repeats of an on-topic noun among
-    them.  fitting, unfitting: adjectives that fit the prompt's topic, and the others.  ordered, disordered: neighbours "adjective noun" and "noun adjective".  kind, rude: 1 when such a word occurs.
+    them.  ordered, disordered: neighbours "adjective noun" and "noun adjective".  kind, rude: 1 when such a word occurs.
     closing, wrong_closing: the last word is a closing that suits the person, or one that does not.
     length: distance of the number of nouns from the number asked for.
     """
@@ -103,16 +89,12 @@ def features(prompt: str, completion: str) -> dict[str, int]:
     size, topic, person = asked[1], asked[2], asked[5]
     words = completion.split()
     nouns = [word for word in words if word in _NOUNS]
-    adjectives = [word for word in words if word in ADJECTIVES]
     relevant = len(set(nouns) & set(TOPICS[topic]))
-    fitting = sum(word in FITTING[topic] for word in adjectives)
     last = words[-1] if words else ""
     suits = person in CLOSINGS.get(last, ())
     return {
         "on_topic": relevant,
         "off_topic": len(nouns) - relevant,
-        "fitting": fitting,
-        "unfitting": len(adjectives) - fitting,
         "ordered": sum(a in ADJECTIVES and b in _NOUNS for a, b in pairwise(words)),
         "disordered": sum(a in _NOUNS and b in ADJECTIVES for a, b in pairwise(words)),
         "kind": int(any(word in KIND for word in words)),
@@ -136,7 +118,7 @@ def completion(prompt: str, rng: random.Random) -> str:
     elif opening < 0.65:
         words.append(rng.choice(RUDE))
     for place in range(rng.choice((1, 2, 2, 3))):
-        noun = rng.choice(TOPICS[topic]) if rng.random() < 0.3 else rng.choice(NOUNS)
+        noun = rng.choice(TOPICS[topic]) if rng.random() < 0.5 else rng.choice(NOUNS)
         phrase = [rng.choice(ADJECTIVES), noun]
         if rng.random() < 0.35:
             phrase.reverse()
