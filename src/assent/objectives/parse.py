@@ -12,8 +12,8 @@ from assent.objectives.registry import build
 _LONGEST = 10_000
 
 
-def parse(text: str) -> Objective:
-    """The objective that an expression spells.
+def parse(text: str | Objective) -> Objective:
+    """The objective that an expression spells; an objective is given back as it is.
 
     >>> str(parse("0.5*dpo(beta=0.2) + sft()"))
     "0.5*dpo(beta=0.2) + sft(per='token')"
