@@ -9,9 +9,9 @@ import shlex
 from pathlib import Path
 
 import pytest
-from tiny_models import save_tiny_llama
 
 from assent.cli import main
+from tiny_models import save_tiny_llama
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
