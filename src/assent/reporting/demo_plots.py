@@ -39,8 +39,9 @@ def reward_against_kl(curves: Mapping[str, Sequence[Mapping[str, float]]], equal
             title, colour, line = known(name)
             title = title if name in METHODS else c.name(title)
             strong = name in ("lcpo_crossfit", "dpo")
-            c.ax.plot(x, y, color=colour, linestyle=line, linewidth=2.6 if strong else 1.6, zorder=3 if strong else 2)
-            c.ax.plot(x, y, "o", color=colour, markersize=6 if strong else 4.5, zorder=3, markeredgewidth=0)
+            c.ax.plot(x, y, color=colour, linestyle=line, linewidth=2.4 if strong else 1.4, zorder=3 if strong else 2)
+            c.ax.plot(x, y, "o", color=colour, markersize=4.5, zorder=3, markeredgewidth=0)
+            c.ax.plot(x[-1:], y[-1:], "o", color=colour, markersize=9, zorder=4, markeredgewidth=0)
             ends.append((x[-1], y[-1], title, colour))
         furthest = max((e[0] for e in ends), default=1.0)
         c.ax.set_xlim(0, furthest * 1.04)
@@ -56,7 +57,7 @@ def reward_against_kl(curves: Mapping[str, Sequence[Mapping[str, float]]], equal
         drawn = plots.svg(c, "True reward against KL from the reference along each run.")
     errors = [p["true_reward_se"] for points in curves.values() for p in points if p.get("true_reward_se")]
     caption = (
-        "Each dot is a checkpoint. A method that climbs and then falls fits the noise after the signal. "
+        "Each dot is a checkpoint, the large one the end of the run. A method that climbs and then falls fits the noise after the signal. "
         "Methods are compared at one KL, the largest that all of them reached."
     )
     if errors:
