@@ -45,6 +45,7 @@ class DemoResult(TypedDict, total=False):
     seconds: float
     equal_kl: float
     curves: dict[str, list[dict[str, float]]]
+    single_curves: dict[str, list[dict[str, float]]]
     posteriors: dict[str, list[float]]
     reliability_online: dict[str, float]
     single_reliability: dict[str, float]
@@ -66,8 +67,8 @@ def write(result: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
     context = {
         "data": result,
         "verdict": verdict(result),
-        "rows": rows(result["methods"]),
-        "single": _single(result.get("single_annotator") or {}),
+        "rows": rows(result["methods"], curves),
+        "single": _single(result.get("single_annotator") or {}, result.get("single_curves") or {}),
         "single_reliability": result.get("single_reliability") or {},
         "recovered": result.get("oracle_gap_recovered") or {},
         "curve": demo_plots.reward_against_kl(curves, equal) if curves else None,
@@ -97,8 +98,8 @@ def verdict(result: Mapping[str, Any]) -> str:
     return f"Cross-fitted LCPO recovers {percent(share)} of what knowing every annotator’s reliability is worth"
 
 
-def rows(methods: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
-    """Methods in the order of the story, each with its colour, what it was told, and its gain as a share of the best."""
+def rows(methods: Mapping[str, Mapping[str, float]], curves: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Methods in the order of the story: colour, what it was told, gain as a share of the best, reward at the end."""
     order = ("dpo_clean", "lcpo_oracle", "lcpo_crossfit", "lcpo_online", "rdpo", "cdpo", "dpo")
     names = [m for m in order if m in methods] + [m for m in methods if m not in order]
     top = max((methods[m].get("gain") or 0 for m in names), default=0)
@@ -107,16 +108,17 @@ def rows(methods: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
         title, colour, _ = demo_plots.known(name)
         gain = methods[name].get("gain")
         share = max(0.0, gain / top) if gain is not None and top > 0 else 0.0
+        end = curves[name][-1]["true_reward"] if curves.get(name) else None
         out.append(
-            {"name": name, "title": title, "colour": _variable(colour), "told": TOLD.get(name, ""), "bar": share,
+            {"name": name, "title": title, "colour": _variable(colour), "told": TOLD.get(name, ""), "bar": share, "end": end,
              "ours": name in ("lcpo_crossfit", "lcpo_online"), **_numbers(methods[name])}
         )  # fmt: skip
     return out
 
 
-def _single(methods: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
+def _single(methods: Mapping[str, Mapping[str, float]], curves: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Rows where the names are hidden: the oracle can then be told one number only."""
-    out = rows(methods)
+    out = rows(methods, curves)
     for row in out:
         if row["name"] == "lcpo_oracle":
             row["title"] = "LCPO, told the mean"

@@ -57,7 +57,8 @@ def reward_against_kl(curves: Mapping[str, Sequence[Mapping[str, float]]], equal
         drawn = plots.svg(c, "True reward against KL from the reference along each run.")
     errors = [p["true_reward_se"] for points in curves.values() for p in points if p.get("true_reward_se")]
     caption = (
-        "Each dot is a checkpoint, the large one the end of the run. A method that climbs and then falls fits the noise after the signal. "
+        "Each dot is a checkpoint, the large one the end of the run. A method that climbs and then falls fits the "
+        "noise after the signal. "
         "Methods are compared at one KL, the largest that all of them reached."
     )
     if errors:
