@@ -34,8 +34,8 @@ class DemoConfig:
 
     world: WorldConfig = field(default_factory=WorldConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
-    beta: float = 0.2
-    fold_epochs: int = 4
+    beta: float = 0.07
+    fold_epochs: int = 3
     start: float = 0.9
     rounds: int = 1
 

@@ -21,10 +21,10 @@ from assent.worlds import models
 class LoopConfig:
     """How a policy is trained: AdamW, linear warm-up over a tenth of the steps, then linear decay to zero."""
 
-    epochs: int = 6
+    epochs: int = 9
     batch: int = 64
     rate: float = 1e-3
-    evaluations: int = 10
+    evaluations: int = 12
     seed: int = 0
 
     def steps(self, pairs: int) -> int:
