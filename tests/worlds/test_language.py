@@ -17,19 +17,18 @@ def test_size_and_order_of_the_language():
     assert len(language.WORDS) == len(set(language.WORDS)) == 71
     nouns = [noun for nouns in language.TOPICS.values() for noun in nouns]
     assert len(set(nouns)) == 32
-    assert {a for pair in language.FITTING.values() for a in pair} == set(language.ADJECTIVES)
 
 
-# by hand with the weights 1.0 -0.8 0.6 -0.3 0.5 -0.5 0.7 -1.2 1.0 -0.7 -0.7 in the order of Reward's fields
+# by hand with the weights 1.0 -0.8 0.5 -0.5 0.7 -1.2 1.0 -0.7 -0.7 in the order of Reward's fields
 @pytest.mark.parametrize(
     ("prompt", "completion", "value"),
     [
-        # kind .7; rose, leaf, seed on topic 3; fresh, lovely fit 1.2, old does not -.3; ordered 3 x .5; closing 1
-        (GARDEN_LONG, "hello fresh rose and lovely leaf and old seed love", 0.7 + 3 + 1.2 - 0.3 + 1.5 + 1),
-        # the same noun again is off topic: 1 - .8; fitting .6 twice; ordered twice; two nouns of three asked for
-        (GARDEN_LONG, "fresh rose and fresh rose", 1 - 0.8 + 1.2 + 1.0 - 0.7),
-        # rude -1.2; oven off topic -.8; warm unfitting -.3; disordered -.5; wrong closing -.7; length as asked
-        (GARDEN_SHORT, "whatever oven warm love", -1.2 - 0.8 - 0.3 - 0.5 - 0.7),
+        # kind .7; rose, leaf, seed on topic 3; ordered 3 x .5; closing 1
+        (GARDEN_LONG, "hello fresh rose and lovely leaf and old seed love", 0.7 + 3 + 1.5 + 1),
+        # the same noun again is off topic: 1 - .8; ordered twice; two nouns of three asked for
+        (GARDEN_LONG, "fresh rose and fresh rose", 1 - 0.8 + 1.0 - 0.7),
+        # rude -1.2; oven off topic -.8; disordered -.5; wrong closing -.7; length as asked
+        (GARDEN_SHORT, "whatever oven warm love", -1.2 - 0.8 - 0.5 - 0.7),
         # a closing counts only at the end; three nouns too few by three
         (GARDEN_LONG, "love", 1.0 - 2.1),
         (GARDEN_LONG, "love hello", 0.7 - 2.1),
@@ -52,5 +51,5 @@ def test_corpus_is_drawn_from_its_seed_and_fits_the_limits():
 def test_reward_reads_the_topic_and_the_person_of_the_prompt():
     reward = language.Reward()
     text = "hello quiet boat love"
-    assert reward("write short river note for uncle", text) == pytest.approx(0.7 + 1 + 0.6 + 0.5 + 1)
-    assert reward("write short school note for doctor", text) == pytest.approx(0.7 - 0.8 - 0.3 + 0.5 - 0.7)
+    assert reward("write short river note for uncle", text) == pytest.approx(0.7 + 1 + 0.5 + 1)
+    assert reward("write short school note for doctor", text) == pytest.approx(0.7 - 0.8 + 0.5 - 0.7)

@@ -12,6 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
+from assent.errors import AssentError
+
 KEYS = ("seed", "methods", "single_annotator", "oracle_gap_recovered", "reliability", "equal_kl", "seconds")
 TITLES = {
     "dpo_clean": "DPO, clean labels",
@@ -66,6 +68,8 @@ CONFIG: Any = None
 
 def _folder(path: Path) -> Path:
     """The output folder, made and writable; found out before the work, not after it."""
+    if path.exists() and not path.is_dir():
+        raise AssentError(f"--out {path} is a file; expected a folder, made where it is missing; choose another name")
     path.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=path):
         return path

@@ -94,11 +94,17 @@ class World:
 
     def write(self, directory: str | Path) -> dict[str, Path]:
         """Write ``preferences.jsonl`` and the reference as a Hugging Face directory, for ``assent audit`` and ``train``."""
+        from transformers.utils import logging
+
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
         model = directory / "reference"
+        shown = logging.is_progress_bar_enabled()
+        logging.disable_progress_bar()  # one tiny file; the demo draws bars of its own
         self.reference.save_pretrained(model)
         self.tokenizer.save_pretrained(model)
+        if shown:
+            logging.enable_progress_bar()
         return {"data": write_rows(self.pairs, directory / "preferences.jsonl"), "model": model}
 
 
