@@ -99,6 +99,8 @@ def _table(
 
 
 def _score_text(table: LabelTable, columns: Sequence[str], seed: int, progress: Progress | None) -> _Scored:
+    from threadpoolctl import threadpool_limits
+
     from assent.auditing.em import fit_text
     from assent.auditing.features import pair_features
 
@@ -107,8 +109,9 @@ def _score_text(table: LabelTable, columns: Sequence[str], seed: int, progress: 
             f"{table.source}: all {table.pairs} pairs share one prompt; the text scorer needs at least two to hold one "
             "out; pass --scorer logits:COLUMN or lm:MODEL"
         )
-    features = pair_features(table, columns, progress)
-    fit = fit_text(table, features, seed=seed, progress=progress)
+    with threadpool_limits(1):  # the arrays are small: threads would wait for each other longer than they work
+        features = pair_features(table, columns, progress)
+        fit = fit_text(table, features, seed=seed, progress=progress)
     notes = ()
     if fit.fitted < table.pairs:
         notes = (f"The preference model was fitted to {fit.fitted:,} of {table.pairs:,} pairs; all have held-out logits.",)
