@@ -14,8 +14,8 @@ from assent.scores import PairScores
 from assent.shapes import PerPair
 
 
-class Wrapper(PairwiseObjective):
-    """An objective made from another one, its field ``base``."""
+class Around(Objective):
+    """What all objectives made from another one share: its field ``base``, and what they take over from it."""
 
     base: Objective
 
@@ -42,6 +42,9 @@ class Wrapper(PairwiseObjective):
     def children(self) -> tuple[Objective, ...]:
         return (self.base,)
 
+    def rewards(self, scores: PairScores) -> tuple[PerPair, PerPair]:
+        return self.base.rewards(scores)
+
     def init(self, info: RunInfo) -> State:
         return scoped("base", self.base.init(info))
 
@@ -51,5 +54,6 @@ class Wrapper(PairwiseObjective):
     def update(self, state: State, sums: Mapping[str, Tensor]) -> State:
         return scoped("base", self.base.update(within(state, "base"), within(sums, "base")))
 
-    def rewards(self, scores: PairScores) -> tuple[PerPair, PerPair]:
-        return self.base.rewards(scores)
+
+class Wrapper(Around, PairwiseObjective):
+    """An objective of pairs made from another one, given by its loss for one order."""

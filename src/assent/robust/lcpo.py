@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,10 +17,10 @@ from torch.nn.functional import logsigmoid
 
 from assent.errors import AssentError
 from assent.objectives.base import Objective
-from assent.objectives.parts import Need, RunInfo, State, require, scoped, within
+from assent.objectives.parts import RunInfo, State, require, within
 from assent.objectives.primitives import binary_cross_entropy
 from assent.objectives.registry import register
-from assent.objectives.wrapper import Wrapper
+from assent.objectives.wrapper import Around
 from assent.robust.reliability import (
     CLAMP,
     Reliability,
@@ -37,7 +37,7 @@ from assent.shapes import PerLabel, PerPair
 
 @register
 @dataclass(frozen=True)
-class LCPO(Objective):
+class LCPO(Around):
     r"""EM over the latent right order of each pair, with one reliability per annotator.
 
     base: any pairwise objective.
@@ -65,7 +65,7 @@ class LCPO(Objective):
     paper, equation = "2509.24159", "4-7"
 
     def __post_init__(self) -> None:
-        Wrapper.__post_init__(self)  # the same conditions on the base as for every wrapper
+        super().__post_init__()
         object.__setattr__(self, "reliability", check(self.reliability))
         require(0 < self.start < 1, "lcpo", "start", self.start, "a probability strictly between 0 and 1")
         require(0 < self.rate <= 1, "lcpo", "rate", self.rate, "a number in (0, 1]")
@@ -90,26 +90,12 @@ class LCPO(Objective):
         """ "online", "crossfit", "audit" or "fixed"."""
         return mode_of(self.reliability)
 
-    @property
-    def couples(self) -> Literal["no", "statistic", "step"]:
-        return self.base.couples
-
-    @property
-    def needs(self) -> frozenset[Need]:
-        return self.base.needs
-
-    def children(self) -> tuple[Objective, ...]:
-        return (self.base,)
-
-    def rewards(self, scores: PairScores) -> tuple[PerPair, PerPair]:
-        return self.base.rewards(scores)
-
     def shown_fields(self) -> dict[str, Any]:
         return {k: v for k, v in super().shown_fields().items() if k not in _unread(self.mode)}
 
     def init(self, info: RunInfo) -> State:
         """eta [K] float64 for the run's annotators, and the base's own state."""
-        return {"eta": initial(self.reliability, self.start, info.annotators)} | scoped("base", self.base.init(info))
+        return {"eta": initial(self.reliability, self.start, info.annotators)} | super().init(info)
 
     def logit(self, scores: PairScores, state: State | None = None) -> PerPair:
         """The induced log-odds s [P] of the stored order, in nats; carries grad."""
@@ -170,11 +156,11 @@ class LCPO(Objective):
                 "right": zeros.index_add(0, labels.annotator, weight * right),
                 "count": zeros.index_add(0, labels.annotator, weight),
             }
-        return own | scoped("base", self.base.sums(scores, within(state, "base")))
+        return own | super().sums(scores, state)
 
     def update(self, state: State, sums: Mapping[str, Tensor]) -> State:
         """eq. 7 for the annotators of the step (mode "online"); the others keep their reliability."""
-        new = scoped("base", self.base.update(within(state, "base"), within(sums, "base")))
+        new = super().update(state, sums)
         eta = state["eta"]
         if self.mode == "online":
             mean = sums["right"] / sums["count"].clamp_min(1e-12)
