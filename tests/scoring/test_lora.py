@@ -38,6 +38,17 @@ def test_whole_modules_can_train_beside_the_adapter(folder):
     assert loaded.trainable == 2 * 3 * (32 + 24 + 24 + 32 + 3 * 40) + 37 * 16
 
 
+def test_tied_embeddings_stay_tied_when_trained_whole(tmp_path):
+    tiny_model("qwen2").save_pretrained(tmp_path)
+    loaded = load_policy(tmp_path, lora=LoraSpec(rank=3, also_train=("embed_tokens",)))
+    model = loaded.model
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad and "embed_tokens" in name:
+                parameter.zero_()
+    assert model(input_ids=torch.tensor([[3, 4]])).logits.abs().max() == 0  # the head is the embedding
+
+
 def test_a_copy_holds_the_weights_of_now(folder):
     model = load_policy(folder / "adapter").model
     with torch.no_grad():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +49,11 @@ def require_peft() -> Any:
 
 
 @contextlib.contextmanager
-def _between_versions() -> Iterator[None]:
-    """Without the warning that peft asks transformers for a name which transformers has renamed."""
+def _between_versions(model: nn.Module) -> Iterator[None]:
+    """Without two warnings of versions that do not know each other: a renamed property, and ties that there are not."""
     with warnings.catch_warnings():
+        if not getattr(model.config, "tie_word_embeddings", False):
+            warnings.filterwarnings("ignore", message="Model has .tie_word_embeddings=True", category=UserWarning)
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
         yield
 
@@ -84,18 +86,26 @@ def fresh_adapter(model: nn.Module, spec: LoraSpec) -> nn.Module:
         target_modules=targets,
         modules_to_save=list(spec.also_train) or None,
         task_type="CAUSAL_LM",
+        **_tied(peft, model, spec),
     )
     try:
-        with _between_versions():
+        with _between_versions(model):
             return peft.get_peft_model(model, config)
     except ValueError as error:  # PEFT's message names the modules that it looked for
         raise AssentError(f"no LoRA could be put on {targets!r}: {_first_line(error)}") from error
 
 
+def _tied(peft: Any, model: nn.Module, spec: LoraSpec) -> dict[str, bool]:
+    """Where embedding and output layer are one and either is trained whole, they stay one."""
+    known = {field.name for field in fields(peft.LoraConfig)}
+    tied = getattr(model.config, "tie_word_embeddings", False) and spec.also_train
+    return {"ensure_weight_tying": True} if tied and "ensure_weight_tying" in known else {}
+
+
 def prepare_four_bit(model: nn.Module) -> nn.Module:
     """A 4-bit model with its norms in float32 and everything frozen, ready for an adapter."""
     peft = require_peft()
-    with _between_versions():
+    with _between_versions(model):
         return peft.prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
 
 
@@ -103,7 +113,7 @@ def continued_adapter(model: nn.Module, path: str | Path, *, trainable: bool = T
     """The base under a trained adapter, whose training goes on."""
     peft = require_peft()
     try:
-        with _between_versions():
+        with _between_versions(model):
             return peft.PeftModel.from_pretrained(model, str(path), is_trainable=trainable)
     except (ValueError, OSError, RuntimeError) as error:
         raise AssentError(f"the adapter {path} does not load on its base: {_first_line(error)}") from error
@@ -145,9 +155,14 @@ def merge_adapter(model: nn.Module) -> nn.Module:
     Raises AssentError when the merged weights are not finite.
     """
     try:
-        return model.merge_and_unload(safe_merge=True)
+        merged = model.merge_and_unload(safe_merge=True)
     except ValueError as error:
         raise AssentError(f"the adapter cannot be merged: {_first_line(error)}") from error
+    if hasattr(
+        merged, "peft_config"
+    ):  # peft 0.18 leaves it behind, and the next adapter would be taken for a second one
+        del merged.peft_config
+    return merged
 
 
 def _first_line(error: BaseException) -> str:

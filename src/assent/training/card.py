@@ -12,10 +12,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from assent._version import __version__
 from assent.training.checkpoints import write_aside
 
 SCHEMA = 1
-PACKAGES = ("assent", "torch", "transformers", "accelerate", "peft", "datasets", "bitsandbytes")
+PACKAGES = ("torch", "transformers", "accelerate", "peft", "datasets", "bitsandbytes")
 SHOWN = 50
 """Annotators in the card's table, those with most labels first; all are in reliabilities.parquet."""
 
@@ -177,7 +178,7 @@ class CardFacts:
 
 def installed_versions() -> dict[str, str]:
     """Version of Python and of each package that a run may use; those not installed are left out."""
-    found = {}
+    found = {"assent": __version__}
     for name in PACKAGES:
         try:
             found[name] = version(name)
