@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-full lint bench clean
+.PHONY: demo test test-full test-floor lint bench clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -22,6 +22,13 @@ test: $(STAMP) lint
 test-full: $(STAMP) lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
 
+# the oldest versions that pyproject.toml allows; their own deprecations are not ours to mend
+test-floor:
+	$(PYTHON) -m venv .venv-floor
+	.venv-floor/bin/pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	.venv-floor/bin/pip install --quiet --disable-pip-version-check -c constraints-floor.txt -e ".[dev]"
+	OMP_NUM_THREADS=1 .venv-floor/bin/python -m pytest -q -n 2 -m "not slow" -W default
+
 lint: $(STAMP)
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/ruff format --check src tests benchmarks
@@ -31,4 +38,4 @@ bench: $(STAMP)
 	@echo "benchmarks/README.md lists the benchmarks; each is run by itself:" && ls benchmarks/*.py
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) .venv-floor .pytest_cache .ruff_cache .hypothesis build dist
