@@ -85,6 +85,13 @@ def test_reliabilities_by_epoch_and_name(tmp_path):
     assert [r["reliability"] for r in rows[3:]] == trainer.objective_state["eta"].tolist()
 
 
+def test_a_run_that_ends_within_an_epoch_keeps_the_one_before(tmp_path):
+    make_trainer(tmp_path, max_steps=5).train()
+    tables = [pq.read_table(tmp_path / f"pairs-epoch-{epoch}.parquet").to_pylist() for epoch in (1, 2)]
+    assert [len(table) for table in tables] == [13, 4]
+    assert {row["step"] for row in tables[1]} == {5}
+
+
 def test_without_lcpo_there_is_a_logit_and_no_posterior(tmp_path):
     make_trainer(tmp_path, "simpo() + 0.1*sft()", num_train_epochs=1).train()
     rows = pq.read_table(tmp_path / "pairs-epoch-1.parquet").to_pylist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -95,7 +96,7 @@ class Recorder(TrainerCallback):
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.trainer.stopping:  # the epoch is not whole; its pairs go into the checkpoint
             return
-        epoch = max(1, round(state.epoch or 1))
+        epoch = max(1, math.ceil((state.epoch or 1) - 1e-6))  # max_steps may end within one
         table = self._gathered()
         self.blocks = []
         self._add_reliabilities(epoch)
