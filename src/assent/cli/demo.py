@@ -14,7 +14,8 @@ import typer
 
 from assent.errors import AssentError
 
-KEYS = ("seed", "methods", "single_annotator", "oracle_gap_recovered", "reliability", "equal_kl", "seconds")
+KEYS = ("seed", "methods", "single_annotator", "oracle_gap_recovered", "reliability", "single_reliability")
+KEYS += ("equal_kl", "seconds")
 TITLES = {
     "dpo_clean": "DPO, clean labels",
     "dpo": "DPO",
