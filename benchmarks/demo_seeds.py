@@ -64,7 +64,9 @@ def main() -> None:
     pairs = zip(column(results, "single_annotator", "lcpo_crossfit"),
                 column(results, "single_annotator", "lcpo_online"), strict=True)  # fmt: skip
     lead = [a - b for a, b in pairs]
-    lines.append(f"- names hidden, cross-fitted less online: {fmean(lead):.3f}, s.e. {frontier.standard_error(lead):.3f}")
+    lines.append(
+        f"- names hidden, cross-fitted less online: {fmean(lead):.3f}, s.e. {frontier.standard_error(lead):.3f}"
+    )
     errors = [abs(v["true"] - v["estimated"]) for result in results for v in result["reliability"].values()]
     lines.append(f"- mean absolute error of the reliabilities: {fmean(errors):.3f}")
     lead = [a - b for a, b in zip(column(results, "methods", "dpo_clean"), base, strict=True)]

@@ -34,15 +34,19 @@ def test_a_seed_gives_one_world(world):
 
 
 def test_truth_and_labels_fit_the_pairs(world):
-    rewards = [(embedded.language.Reward()(p.prompt, p.chosen), embedded.language.Reward()(p.prompt, p.rejected))
-               for p in world.pairs]
+    rewards = [
+        (embedded.language.Reward()(p.prompt, p.chosen), embedded.language.Reward()(p.prompt, p.rejected))
+        for p in world.pairs
+    ]
     gap = torch.tensor([a - b for a, b in rewards], dtype=torch.float64)
     assert torch.allclose(world.gap, gap, atol=1e-12)
     assert all(p.chosen != p.rejected for p in world.pairs)
     for pair, right, clean in zip(world.pairs, world.right.tolist(), world.clean_pairs, strict=True):
         assert clean.chosen == (pair.chosen if right else pair.rejected)
     for pair in world.tests:
-        assert embedded.language.Reward()(pair.prompt, pair.chosen) > embedded.language.Reward()(pair.prompt, pair.rejected)
+        assert embedded.language.Reward()(pair.prompt, pair.chosen) > embedded.language.Reward()(
+            pair.prompt, pair.rejected
+        )
 
 
 def test_written_rows_are_the_labels(world, tmp_path):

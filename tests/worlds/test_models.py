@@ -22,7 +22,9 @@ def test_tokenizer_round_trip_and_offsets():
 
 def test_encode_pads_right_and_ends_every_row():
     tok = models.tokenizer()
-    ids, prompt = models.encode(tok, [("write long garden note for uncle", "rose"), ("send short river note for uncle", "")])
+    ids, prompt = models.encode(
+        tok, [("write long garden note for uncle", "rose"), ("send short river note for uncle", "")]
+    )
     assert prompt == 7 and ids.shape == (2, 9)
     assert ids[0, -1] == 2 and ids[1, -2:].tolist() == [2, 0]
 
