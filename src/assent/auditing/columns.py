@@ -129,7 +129,7 @@ def _numbers(table: Any, name: str, path: Path) -> np.ndarray:
         column = pc.cast(column, pa.float64())
     if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
         raise AssentError(f"{path}, column {name!r}: it holds {column.type}; expected numbers")
-    values = pc.cast(column, pa.float64()).to_numpy()  # nulls become NaN
+    values = np.array(pc.cast(column, pa.float64()).to_numpy())  # nulls become NaN; a copy, to be writable
     bad = ~np.isfinite(values)
     if bad.any():
         raise AssentError(

@@ -245,7 +245,8 @@ def _sided(column: str, values: Sequence[tuple[Any, Any]]) -> tuple[list[str], n
         part = [(0.0 if a is None else a) - (0.0 if b is None else b) if None not in (a, b) else 0.0 for a, b in values]
         return [column], _scaled(np.array(part)[:, None])
     kinds = Counter(str(v) for two in values for v in two)
-    kept = {name: i for i, (name, _) in enumerate(kinds.most_common(_MOST_VALUES))}
+    ordered = sorted(kinds, key=lambda name: (-kinds[name], name))  # whatever the order of the rows
+    kept = {name: i for i, name in enumerate(ordered[:_MOST_VALUES])}
     out = np.zeros((len(values), len(kept) + (len(kinds) > len(kept))))
     last = out.shape[1] - 1
     for i, (a, b) in enumerate(values):
@@ -262,7 +263,7 @@ def _plain(column: str, values: Sequence[Any], log_length: np.ndarray) -> tuple[
         number = (number - number.mean()) / (number.std() or 1.0)
         return [f"{column} x length"], _scaled((number * log_length)[:, None])
     kinds = Counter(str(v) for v in values)
-    kept = [name for name, _ in kinds.most_common(50)]
+    kept = sorted(kinds, key=lambda name: (-kinds[name], name))[:50]
     held = np.array([str(v) for v in values], dtype=object)
     out = np.stack([(held == name) * log_length for name in kept], axis=1)
     return [f"{column}={name} x length" for name in kept], out
