@@ -12,7 +12,11 @@ from assent.training.arguments import DEFAULTS, NOT_READ, coerce, read_config, r
 
 
 def test_words_are_typed_by_their_field() -> None:
-    words = ["--learning-rate", "1e-5", "--bf16", "--logging-steps=5", "--lora_target_modules", "q_proj", "v_proj", "--max-steps", "-1", "--columns", "a=b", "--columns", "c=d", "--eval-fraction", ".1", "--no-such="]
+    text = (
+        "--learning-rate 1e-5 --bf16 --logging-steps=5 --lora_target_modules q_proj v_proj --max-steps -1 "
+        "--columns a=b --columns c=d --eval-fraction .1 --no-such="
+    )
+    words = text.split()
     with pytest.raises(AssentError, match="no argument 'no_such'"):
         read_options(words)
     found = read_options(words[:-1])
@@ -67,5 +71,5 @@ def test_defaults_and_refusals_name_real_arguments_of_transformers(tmp_path: Pat
     settings, training = resolve({"use_cpu": True, "eval_fraction": 0.1}, parse("dpo()"), str(tmp_path))
     assert training.report_to == [] and training.num_train_epochs == 1.0 and training.eval_strategy.value == "epoch"
     assert training.per_device_eval_batch_size == 8 and settings.max_length == 1024
-    with pytest.raises(AssentError, match="train: .*load_best_model_at_end"):
+    with pytest.raises(AssentError, match=r"train: .*load_best_model_at_end"):
         resolve({"use_cpu": True, "load_best_model_at_end": True}, parse("dpo()"), str(tmp_path))

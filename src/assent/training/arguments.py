@@ -203,6 +203,7 @@ def resolve(arguments: Mapping[str, Any], objective: Objective, output_dir: str)
         values["bf16"] = _bf16(given)
     try:
         training = TrainingArguments(output_dir=str(output_dir), **values)
+        _ = training.device  # the process group starts here, where there are several ranks
     except (ValueError, TypeError, ImportError) as error:
         raise AssentError(f"train: {' '.join(str(error).split())}") from None
     _check_sense(settings, training, objective)
