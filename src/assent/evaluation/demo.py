@@ -158,9 +158,7 @@ def _result(
     return {
         "methods": methods,
         "single_annotator": compare(single, frontier.common_kl(single)),
-        "oracle_gap_recovered": {
-            name: recovered(curves, kl, name) for name in ("lcpo_online", "lcpo_crossfit")
-        },
+        "oracle_gap_recovered": {name: recovered(curves, kl, name) for name in ("lcpo_online", "lcpo_crossfit")},
         "reliability": {name: {"true": panel[name], "estimated": estimated[name]} for name in panel},
         "reliability_online": answers["lcpo_online"].reliability,
         "single_reliability": {
