@@ -282,7 +282,7 @@ def _timed_trainer(expression: str, options: argparse.Namespace) -> Any:
     folder = options.out / "overhead"
     settings, training = resolve(arguments, objective, str(folder))
     prepared = prepare_rows(settings, objective, training.seed, None)
-    policy = make(settings, objective, prepared.tokenizer, prepared.all_rows)
+    policy = make(settings, training, objective, prepared.tokenizer, prepared.all_rows)
     trainer, _ = build(policy, prepared, objective, training, Interrupt(), folder)
     trainer.create_optimizer()
     return trainer
