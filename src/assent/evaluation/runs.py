@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from multiprocessing import resource_tracker
 from typing import Any
 
 import torch
@@ -143,6 +144,20 @@ class Runner:
 
 
 @contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Processes started here never see Ctrl-C, imports included; this one sees it when the block ends."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # its start unblocks the signal again, so it comes first
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
 def runner(
     stage: Stage, workers: int = 0, progress: Callable[[str, int, int], None] = lambda name, step, steps: None
 ) -> Iterator[Runner]:
@@ -154,9 +169,12 @@ def runner(
 
     context = multiprocessing.get_context("spawn")
     ticks = context.Array("i", 64, lock=False)
-    pool = context.Pool(workers, initializer=_prepare, initargs=(stage, ticks))
+    pool = None
     try:
+        with _deaf_to_interrupts():
+            pool = context.Pool(workers, initializer=_prepare, initargs=(stage, ticks))
         yield Runner(stage, progress, pool, ticks)
     finally:
-        pool.terminate()
-        pool.join()
+        if pool is not None:
+            pool.terminate()
+            pool.join()
