@@ -32,7 +32,9 @@ def _decide(data: Path, lines: list[dict], fingerprint: str | None = None) -> Pa
 
 
 def test_decisions_are_carried_out(data: Path) -> None:
-    path = _decide(data, [{"row": 0, "decision": "flip"}, {"row": 1, "decision": "drop"}, {"row": 2, "decision": "right"}])
+    path = _decide(
+        data, [{"row": 0, "decision": "flip"}, {"row": 1, "decision": "drop"}, {"row": 2, "decision": "right"}]
+    )
     decisions = read_decisions(path, read(data).fingerprint, 80)
     counts = apply_decisions(data, decisions, data.parent / "out.jsonl")
     assert counts == {"right": 1, "flip": 1, "drop": 1, "rows": 79}

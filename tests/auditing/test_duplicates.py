@@ -6,7 +6,24 @@ import numpy as np
 
 from assent.auditing.duplicates import minhashes, text_classes
 
-WORDS = "river stone boat letter harbour light song bread window garden road winter table paper morning field".split()
+WORDS = [
+    "river",
+    "stone",
+    "boat",
+    "letter",
+    "harbour",
+    "light",
+    "song",
+    "bread",
+    "window",
+    "garden",
+    "road",
+    "winter",
+    "table",
+    "paper",
+    "morning",
+    "field",
+]
 
 
 def _text(random: np.random.Generator, words: int = 120) -> list[str]:

@@ -14,7 +14,9 @@ from assent.auditing.table import LabelTable, from_records
 from assent.data import read
 
 
-def _given(pairs: int, eta: float, seed: int, width: int = 6) -> tuple[LabelTable, PairFeatures, np.ndarray, np.ndarray]:
+def _given(
+    pairs: int, eta: float, seed: int, width: int = 6
+) -> tuple[LabelTable, PairFeatures, np.ndarray, np.ndarray]:
     """Gaussian features with a linear truth: table, features, true logits, which labels are right."""
     random = np.random.default_rng(seed)
     x = random.normal(size=(pairs, width)).astype(np.float32)

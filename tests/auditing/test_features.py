@@ -15,7 +15,13 @@ from assent.errors import AssentError
 def _rows(n: int = 120) -> list[dict]:
     rows = text_world(n, {"a": 0.8}, seed=0).rows
     return [
-        {**r, "writer_chosen": f"w{i % 3}", "writer_rejected": f"w{(i + 1) % 3}", "score_gap": float(i % 5), "topic": "xy"[i % 2]}
+        {
+            **r,
+            "writer_chosen": f"w{i % 3}",
+            "writer_rejected": f"w{(i + 1) % 3}",
+            "score_gap": float(i % 5),
+            "topic": "xy"[i % 2],
+        }
         for i, r in enumerate(rows)
     ]
 

@@ -27,7 +27,13 @@ def test_a_circle_of_three_is_a_cycle_and_a_chain_is_none() -> None:
 
 
 def test_a_majority_opens_a_circle() -> None:
-    rows = [_row("q", "a", "b"), _row("q", "b", "c"), _row("q", "c", "a", "x"), _row("q", "a", "c", "y"), _row("q", "a", "c", "z")]
+    rows = [
+        _row("q", "a", "b"),
+        _row("q", "b", "c"),
+        _row("q", "c", "a", "x"),
+        _row("q", "a", "c", "y"),
+        _row("q", "a", "c", "z"),
+    ]
     table = _table(rows)
     assert not cycles(table, [p.prompt for p in table.records or ()]).any()
 
@@ -61,7 +67,14 @@ def test_pairs_that_differ_in_a_word_are_near_duplicates_in_either_order() -> No
 
 
 def test_length_driven_needs_a_longer_response_and_nothing_else() -> None:
-    table = _table([_row("q1", "aaaaaaaa", "b"), _row("q2", "aaaaaaaa", "b"), _row("q3", "a", "bbbbbbbb"), _row("q4", "aaaa", "bbbb")])
+    table = _table(
+        [
+            _row("q1", "aaaaaaaa", "b"),
+            _row("q2", "aaaaaaaa", "b"),
+            _row("q3", "a", "bbbbbbbb"),
+            _row("q4", "aaaa", "bbbb"),
+        ]
+    )
     sizes = np.array([[8, 1], [8, 1], [1, 8], [4, 4]], dtype=float)
     marked = length_driven(table, np.array([-0.5, 0.5, -0.5, -0.5]), sizes)
     assert marked.tolist() == [True, False, False, False]

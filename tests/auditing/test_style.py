@@ -36,7 +36,9 @@ def test_shapes() -> None:
 
 
 def test_lone_surrogates_and_long_texts_pass() -> None:
-    out = style.style(["\ud800 broken", "x" * 100_000], [style.words_of("\ud800 broken"), style.words_of("x" * 100_000)])
+    out = style.style(
+        ["\ud800 broken", "x" * 100_000], [style.words_of("\ud800 broken"), style.words_of("x" * 100_000)]
+    )
     assert np.isfinite(out).all()
     assert np.expm1(out[1, 0]) == pytest.approx(100_000, rel=1e-3)
 

@@ -22,7 +22,10 @@ def test_labels_of_merged_judgements() -> None:
     table = from_records(read(ROWS))
     assert table.pairs == 2 and table.names == ("anna", "ben") and table.n_rows == 5
     # anna's weight of 2 makes x the stored side of q: .8 for it; ben's mean for y is .8
-    by = {(int(i), table.names[k]): (p, w) for i, k, p, w in zip(table.pair, table.annotator, table.p, table.weight, strict=True)}
+    by = {
+        (int(i), table.names[k]): (p, w)
+        for i, k, p, w in zip(table.pair, table.annotator, table.p, table.weight, strict=True)
+    }
     stored = (table.records or ())[0].chosen
     sign = 1 if stored == "x" else -1
     assert by[0, "anna"][0] - 0.5 == pytest.approx(0.3 * sign) and by[0, "anna"][1] == 2

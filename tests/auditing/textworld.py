@@ -6,8 +6,25 @@ from dataclasses import dataclass
 
 import numpy as np
 
-NOUNS = "river stone boat letter harbour light song bread window garden road winter table paper morning field".split()
-GOOD, BAD = "clear careful helpful kind".split(), "rude vague wrong lazy".split()
+NOUNS = [
+    "river",
+    "stone",
+    "boat",
+    "letter",
+    "harbour",
+    "light",
+    "song",
+    "bread",
+    "window",
+    "garden",
+    "road",
+    "winter",
+    "table",
+    "paper",
+    "morning",
+    "field",
+]
+GOOD, BAD = ["clear", "careful", "helpful", "kind"], ["rude", "vague", "wrong", "lazy"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +47,9 @@ def _response(random: np.random.Generator) -> tuple[str, float]:
     return " ".join(text) + ".", utility
 
 
-def text_world(pairs: int, reliability: dict[str, float], seed: int, twice: float = 0.0, scale: float = 2.0) -> TextWorld:
+def text_world(
+    pairs: int, reliability: dict[str, float], seed: int, twice: float = 0.0, scale: float = 2.0
+) -> TextWorld:
     """``pairs`` pairs with a Bradley-Terry truth, judged by annotators of the given reliabilities."""
     random = np.random.default_rng(seed)
     names = list(reliability)

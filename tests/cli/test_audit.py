@@ -58,7 +58,11 @@ def test_decisions_are_applied(data: Path, capsys: pytest.CaptureFixture[str]) -
     from assent.data import read
 
     decisions = data.parent / "decisions.jsonl"
-    lines = [{"schema": 1, "sha256": read(data).fingerprint}, {"row": 3, "decision": "drop"}, {"row": 0, "decision": "flip"}]
+    lines = [
+        {"schema": 1, "sha256": read(data).fingerprint},
+        {"row": 3, "decision": "drop"},
+        {"row": 0, "decision": "flip"},
+    ]
     decisions.write_text("\n".join(map(json.dumps, lines)))
     out = data.parent / "out"
     code, printed, _ = _run([str(data), "--apply", str(decisions), "--out", str(out), "--json"], capsys)

@@ -26,9 +26,7 @@ def without_text(source: Any, columns: Mapping[str, str] | None = None) -> bool:
     return not names & set(_TEXT)
 
 
-def read_columns(
-    source: Any, column: str, columns: Mapping[str, str] | None = None
-) -> tuple[LabelTable, np.ndarray]:
+def read_columns(source: Any, column: str, columns: Mapping[str, str] | None = None) -> tuple[LabelTable, np.ndarray]:
     """The labels of a file without text, and their logits [P] in nats.
 
     column: the logit of each row's own order; annotator: who gave the label (default: one anonymous annotator).

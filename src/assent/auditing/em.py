@@ -107,9 +107,7 @@ def fit_model(
         c = Linear(ridge).fit(own, target, weight, c)
         s = torch.from_numpy((own @ c).astype(np.float64))
         temperature = "fit" if round_ == 0 else 1.0
-        found = estimate(
-            s, labels, len(table.names), start=eta, temperature=temperature, max_iter=50, tol=1e-6
-        )
+        found = estimate(s, labels, len(table.names), start=eta, temperature=temperature, max_iter=50, tol=1e-6)
         if round_ == 0:
             c = c * min(found.temperature, 5.0)
         eta, target = found.eta.clamp(0.02, 0.98), found.posterior.numpy()

@@ -65,7 +65,8 @@ def pair_features(table: LabelTable, columns: Sequence[str] = (), progress: Prog
     named, extra = _named_columns(table, columns, base[:, 0])
     # what saturates: ten more list items do not count ten times one; what length means depends on the prompt
     bent = _scaled(np.tanh(_BEND * base))
-    turned = _scaled(np.hstack([base[:, [0, 2]] * c[:, None] for c in _standard(context).T]))
+    sizes = [style.NAMES.index(name) for name in ("length", "words")]
+    turned = _scaled(np.hstack([base[:, sizes] * c[:, None] for c in _standard(context).T]))
     topical = _TOPIC_SCALE * _scaled(topics[first] - topics[second])
     parts = (base, bent, turned, topical, _NAMED_SCALE * extra)
     own = [*style.NAMES, *style.OVERLAP_NAMES]
@@ -73,12 +74,12 @@ def pair_features(table: LabelTable, columns: Sequence[str] = (), progress: Prog
         *own, *(f"bent {name}" for name in own), *(f"length x context {k}" for k in range(turned.shape[1])),
         *(f"topic {k}" for k in range(topical.shape[1])), *named,
     )  # fmt: skip
-    sizes = np.array([len(t) for t in texts], dtype=np.float64)
+    characters = np.array([len(t) for t in texts], dtype=np.float64)
     return PairFeatures(
         difference=np.hstack(parts).astype(np.float32),
         names=names,
         length=np.array([_tells_length(name) for name in names]),
-        length_gap=sizes[first] - sizes[second],
+        length_gap=characters[first] - characters[second],
     )
 
 
@@ -200,9 +201,7 @@ def _overlaps(texts, prompts, first, second, prompt) -> tuple[np.ndarray, np.nda
     return both[0] - both[1], context.reshape(-1, 3)[prompt]
 
 
-def _named_columns(
-    table: LabelTable, columns: Sequence[str], log_length: np.ndarray
-) -> tuple[list[str], np.ndarray]:
+def _named_columns(table: LabelTable, columns: Sequence[str], log_length: np.ndarray) -> tuple[list[str], np.ndarray]:
     """Names and differences [P, E] of the columns that the user named."""
     pairs = table.records or ()
     known = sorted({name for pair in pairs for name in pair.columns} | set(table.sides))

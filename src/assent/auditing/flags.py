@@ -69,7 +69,10 @@ def cycles(table: LabelTable, prompts: list[str]) -> np.ndarray:
     nodes: dict[tuple[str, str], int] = {}
     ends = np.array(
         [
-            (nodes.setdefault((q, text_of(p.chosen)), len(nodes)), nodes.setdefault((q, text_of(p.rejected)), len(nodes)))
+            (
+                nodes.setdefault((q, text_of(p.chosen)), len(nodes)),
+                nodes.setdefault((q, text_of(p.rejected)), len(nodes)),
+            )
             for p, q in zip(table.records, prompts, strict=True)
         ]
     )
@@ -77,9 +80,7 @@ def cycles(table: LabelTable, prompts: list[str]) -> np.ndarray:
     decided = np.abs(votes) > 1e-12
     start = np.where(votes > 0, ends[:, 0], ends[:, 1])
     end = np.where(votes > 0, ends[:, 1], ends[:, 0])
-    graph = csr_matrix(
-        (np.ones(int(decided.sum())), (start[decided], end[decided])), shape=(len(nodes), len(nodes))
-    )
+    graph = csr_matrix((np.ones(int(decided.sum())), (start[decided], end[decided])), shape=(len(nodes), len(nodes)))
     _, component = connected_components(graph, directed=True, connection="strong")
     return (decided & (component[start] == component[end]))[table.pair]
 

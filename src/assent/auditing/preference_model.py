@@ -21,9 +21,7 @@ class Linear:
 
     ridge: float = 100.0
 
-    def fit(
-        self, x: np.ndarray, target: np.ndarray, weight: np.ndarray, start: np.ndarray | None = None
-    ) -> np.ndarray:
+    def fit(self, x: np.ndarray, target: np.ndarray, weight: np.ndarray, start: np.ndarray | None = None) -> np.ndarray:
         """Coefficients [D] of least weighted cross-entropy against soft targets, by Newton steps."""
         coefficients = np.zeros(x.shape[1]) if start is None else start.copy()
         value = self._loss(x, coefficients, target, weight)

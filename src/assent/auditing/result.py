@@ -214,7 +214,9 @@ def _flag_lists(flags: dict[str, np.ndarray], size: int) -> Any:
     offsets = np.concatenate([[0], np.cumsum(marked.sum(axis=1))]).astype(np.int32)
     which = np.nonzero(marked)[1].astype(np.int8)
     names = pa.array(list(flags) or [""], type=pa.string())
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.DictionaryArray.from_arrays(pa.array(which), names).cast(pa.string()))
+    return pa.ListArray.from_arrays(
+        pa.array(offsets), pa.DictionaryArray.from_arrays(pa.array(which), names).cast(pa.string())
+    )
 
 
 def _number(value: float) -> float | None:
@@ -240,6 +242,8 @@ def write_aside(path: Path, write: Callable[[Path], Any]) -> None:
         write(aside)
         os.replace(aside, path)
     except OSError as error:
-        raise AssentError(f"cannot write {path} ({error.strerror or error}); free space or choose another folder") from error
+        raise AssentError(
+            f"cannot write {path} ({error.strerror or error}); free space or choose another folder"
+        ) from error
     finally:
         aside.unlink(missing_ok=True)

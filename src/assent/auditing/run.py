@@ -114,10 +114,10 @@ def _score_text(table: LabelTable, columns: Sequence[str], seed: int, progress: 
         fit = fit_text(table, features, seed=seed, progress=progress)
     notes = ()
     if fit.fitted < table.pairs:
-        notes = (f"The preference model was fitted to {fit.fitted:,} of {table.pairs:,} pairs; all have held-out logits.",)
-    return _Scored(
-        fit.logit, fit.estimate, fit.logit - fit.length_part, features.length_gap, fit.noise_error, notes
-    )
+        notes = (
+            f"The preference model was fitted to {fit.fitted:,} of {table.pairs:,} pairs; all have held-out logits.",
+        )
+    return _Scored(fit.logit, fit.estimate, fit.logit - fit.length_part, features.length_gap, fit.noise_error, notes)
 
 
 def _score_given(table: LabelTable, logit: np.ndarray) -> _Scored:
@@ -202,4 +202,3 @@ def length_bias(table: LabelTable, gap: np.ndarray | None, sizes: np.ndarray | N
     doubling = (np.log2(sizes[:, 0] + 1) - np.log2(sizes[:, 1] + 1))[table.pair][:, None]
     slope = Linear(ridge=1.0).fit(doubling, table.p, table.weight)[0]
     return {"longer_preferred": float((told * (own > 0)).sum() / told.sum()), "nats_per_doubling": float(slope)}
-

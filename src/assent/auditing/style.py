@@ -36,10 +36,10 @@ _SHAPES = (
     "starts_low", "padding", "starts_with_i", "digit_share", "repeated_lines",
 )  # fmt: skip
 NAMES = (
-    "length", "length_root", *_COUNTS, *(f"{name} per word" for name in _COUNTS[2:]), *_SHAPES,
+    "length", "length_root", "length_plain", "words_plain", *_COUNTS, *(f"{name} per word" for name in _COUNTS[2:]), *_SHAPES,
 )  # fmt: skip
 """Columns of ``style``.  The first LENGTH_COLUMNS say nothing but how long the text is."""
-LENGTH_COLUMNS = 4
+LENGTH_COLUMNS = 6
 
 
 def words_of(text: str) -> list[str]:
@@ -54,8 +54,8 @@ def style(texts: Sequence[str], words: Sequence[Sequence[str]]) -> np.ndarray:
     shapes = np.array([_shape(t, w) for t, w in zip(texts, words, strict=True)], dtype=np.float64)
     length, counts = raw[:, :1], raw[:, 1:]
     per_word = counts[:, 2:] / (counts[:, :1] + 5)
-    out = np.hstack([np.log1p(length), np.sqrt(length) / 10, np.log1p(counts), per_word, shapes.reshape(len(texts), -1)])
-    return out.astype(np.float32)
+    sizes = [np.log1p(length), np.sqrt(length) / 10, length / 1000, counts[:, :1] / 200]
+    return np.hstack([*sizes, np.log1p(counts), per_word, shapes.reshape(len(texts), -1)]).astype(np.float32)
 
 
 def _counts(text: str, words: Sequence[str]) -> list[float]:

@@ -46,7 +46,10 @@ def plain_dpo(
     """Whether plain DPO is enough, and the sentence that says so or what to train with instead."""
     robust = f"train with --objective \"lcpo(dpo(), reliability='audit:{folder}')\""
     if not telling or noise_high is None:
-        return False, f"The data cannot tell how many labels are wrong; add gold pairs or second judgements, then {robust}."
+        return (
+            False,
+            f"The data cannot tell how many labels are wrong; add gold pairs or second judgements, then {robust}.",
+        )
     many = counts >= 0.05 * counts.sum()
     poor = [name for name, high, m in zip(table.names, eta_high, many, strict=True) if m and high < ENOUGH_RELIABILITY]
     if noise_high <= ENOUGH_NOISE and not poor:

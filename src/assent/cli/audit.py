@@ -16,9 +16,7 @@ from assent.errors import AssentError
 def audit(
     file: Annotated[str, typer.Argument(help="Pairs or judgements: a file, a datasets directory or a hub id.")],
     out: Annotated[Path | None, typer.Option(help="Folder for audit.parquet, audit.json and audit.html.")] = None,
-    scorer: Annotated[
-        str, typer.Option(help="text, lm:MODEL, policy:POLICY,REFERENCE or logits:COLUMN.")
-    ] = "text",
+    scorer: Annotated[str, typer.Option(help="text, lm:MODEL, policy:POLICY,REFERENCE or logits:COLUMN.")] = "text",
     features_from: Annotated[
         list[str] | None, typer.Option(help="Columns that join the text scorer's features, comma-separated.")
     ] = None,
@@ -42,7 +40,9 @@ def audit(
         raise AssentError(f"{option} needs --out FOLDER to write into; add it")
     if apply is not None:
         if write_clean or no_text or features_from or columns or scorer != "text" or bad_rows != "fail":
-            raise AssentError("--apply carries out decisions and audits nothing; pass FILE, --out and --json beside it only")
+            raise AssentError(
+                "--apply carries out decisions and audits nothing; pass FILE, --out and --json beside it only"
+            )
         _apply(file, apply, out, as_json)
         return
     if write_clean is not None:
