@@ -117,7 +117,7 @@ def _show(result: Mapping[str, Any], page: Path) -> None:
 
     table = Table(title=f"true reward at a KL of {result['equal_kl']:.2f} nats per sequence, seed {result['seed']}")
     table.add_column("method")
-    for column in ("true reward", "gain", "win rate", "accuracy", "KL at the end", "names hidden"):
+    for column in ("true reward", "gain", "win rate", "accuracy", "KL at the end", "gain, names hidden"):
         table.add_column(column, justify="right")
     for name, title in TITLES.items():
         row, hidden = result["methods"][name], result["single_annotator"].get(name)
