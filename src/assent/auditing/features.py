@@ -182,19 +182,7 @@ def _overlaps(texts, prompts, first, second, prompt) -> tuple[np.ndarray, np.nda
     """Difference of the overlap with the prompt [P, 4], and context of the prompt [P, 3]."""
     asked = [style.words_of(text) for text in prompts]
     sets = [set(words) for words in asked]
-    both = []
-    for side in (first, second):
-        cache: dict[int, set[str]] = {}
-        words = []
-        for i in side:
-            if i not in cache:
-                if len(cache) > 2000:  # sets of words are large: keep few
-                    cache.clear()
-                cache[i] = set(style.words_of(texts[i]))
-            words.append(cache[i])
-            # the set is used at once below, so it may be dropped from the cache later
-        starts = [texts[i].lstrip()[:40] == prompts[q].lstrip()[:40] for i, q in zip(side, prompt, strict=True)]
-        both.append(style.overlap([sets[q] for q in prompt], words, starts))
+    both = [_side_overlap(texts, prompts, sets, side, prompt) for side in (first, second)]
     context = np.array(
         [(np.log1p(len(text)), len(words), "?" in text) for text, words in zip(prompts, asked, strict=True)]
     )
