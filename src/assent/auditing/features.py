@@ -189,6 +189,17 @@ def _overlaps(texts, prompts, first, second, prompt) -> tuple[np.ndarray, np.nda
     return both[0] - both[1], context.reshape(-1, 3)[prompt]
 
 
+def _side_overlap(texts, prompts, sets, side, prompt, chunk: int = 1000) -> np.ndarray:
+    """Overlap of one side's responses with their prompts -> [P, 4]; few sets of words are held at a time."""
+    parts = [np.zeros((0, len(style.OVERLAP_NAMES)), dtype=np.float32)]
+    for start in range(0, len(side), chunk):
+        own, asked = side[start : start + chunk].tolist(), prompt[start : start + chunk].tolist()
+        held = {i: set(style.words_of(texts[i])) for i in set(own)}
+        starts = [texts[i].lstrip()[:40] == prompts[q].lstrip()[:40] for i, q in zip(own, asked, strict=True)]
+        parts.append(style.overlap([sets[q] for q in asked], [held[i] for i in own], starts))
+    return np.vstack(parts)
+
+
 def _named_columns(table: LabelTable, columns: Sequence[str], log_length: np.ndarray) -> tuple[list[str], np.ndarray]:
     """Names and differences [P, E] of the columns that the user named."""
     pairs = table.records or ()
