@@ -46,7 +46,9 @@ def rows(count: int, length: int) -> list[TokenPair]:
         prompt = rng.integers(4, VOCABULARY, length // 4)
         sides = []
         for _ in range(2):
-            ids = np.concatenate([prompt, rng.integers(4, VOCABULARY, rng.integers(length // 2, length))]).astype(np.int32)
+            ids = np.concatenate([prompt, rng.integers(4, VOCABULARY, rng.integers(length // 2, length))]).astype(
+                np.int32
+            )
             sides.append(TokenSequence(ids, len(prompt), np.arange(len(ids)) >= len(prompt)))
         out.append(TokenPair(*sides, 1.0, 1.0, ((i % 6, 1.0, 1.0, False),), {}, i))
     return out
@@ -54,9 +56,7 @@ def rows(count: int, length: int) -> list[TokenPair]:
 
 def trainer_of(text: str, data: list[TokenPair], folder: Path, batch: int) -> PreferenceTrainer:
     policy, arguments = model(), {"report_to": "none", "use_cpu": True, "disable_tqdm": True, "save_strategy": "no"}
-    args = TrainingArguments(
-        output_dir=str(folder), per_device_train_batch_size=batch, learning_rate=1e-5, **arguments
-    )
+    args = TrainingArguments(output_dir=str(folder), per_device_train_batch_size=batch, learning_rate=1e-5, **arguments)
     objective = parse(text)
     scorer = CausalLMScorer(policy, SecondModel(model()) if "dpo" in text else None)
     trainer = PreferenceTrainer(

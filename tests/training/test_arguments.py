@@ -44,7 +44,9 @@ def test_values_that_do_not_fit_are_refused_by_name(name: str, value: object, wo
 
 def test_yaml_numbers_without_a_point_are_numbers(tmp_path: Path) -> None:
     config = tmp_path / "c.yaml"
-    config.write_text("learning-rate: 1e-6\nlora_target_modules: [q_proj]\nfsdp_config: {a: 1}\nbf16: false\nmodel: m\n")
+    config.write_text(
+        "learning-rate: 1e-6\nlora_target_modules: [q_proj]\nfsdp_config: {a: 1}\nbf16: false\nmodel: m\n"
+    )
     found = read_config(str(config))
     assert found["learning_rate"] == 1e-6 and found["lora_target_modules"] == ["q_proj"]
     assert found["bf16"] is False and found["model"] == "m"

@@ -53,7 +53,9 @@ def test_reliabilities_are_put_into_the_term_and_nothing_else_changes() -> None:
     assert str(start) == str(parse("lcpo(dpo(), reliability=0.8)"))
 
 
-def test_a_cross_fitted_run(small_folder: Path, pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_cross_fitted_run(
+    small_folder: Path, pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     found = train(small_folder, pairs, TEXT, tmp_path / "out", **QUICK)
     told = capsys.readouterr().err
     assert told.index("24 in all (3 x the base run)") < told.index("fold 0"), "the cost is told before it starts"
@@ -101,7 +103,10 @@ def test_resuming_picks_up_at_the_unfinished_fold(
     assert straight.reliability == resumed.reliability
 
 
-def test_rounds_start_from_the_reliabilities_of_the_round_before(small_folder: Path, pairs: Path, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_rounds_start_from_the_reliabilities_of_the_round_before(
+    small_folder: Path, pairs: Path, tmp_path: Path
+) -> None:
     train(small_folder, pairs, TEXT.replace("'crossfit'", "'crossfit', rounds=2"), tmp_path / "o", **QUICK)
     folder = tmp_path / "o" / "crossfit"
     first, second = (json.loads((folder / f"round-{n}.json").read_text()) for n in (1, 2))

@@ -48,7 +48,10 @@ def test_leaves_are_what_may_carry_gradient_and_go_back_to_their_place(parts) ->
     assert not [path for path in found if "length" in path or "weight" in path or "target" in path]
     again = with_leaves(scores, found)
     (again.chosen.logp.sum() * 2 + again.columns["value"].value[1]).backward()
-    assert found["/chosen/logp"].grad.tolist() == [2.0, 2.0] and found["/columns/value/value"].grad.tolist() == [0.0, 1.0]
+    assert found["/chosen/logp"].grad.tolist() == [2.0, 2.0] and found["/columns/value/value"].grad.tolist() == [
+        0.0,
+        1.0,
+    ]
     assert again.columns["value"].swap == "negate" and on_ranks(scores) == ([scores], 0)
 
 

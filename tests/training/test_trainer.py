@@ -83,7 +83,9 @@ def test_five_adamw_steps_of_dpo_equal_a_loop_written_by_hand(tmp_path: Path) ->
 def test_a_weight_equals_repeated_rows(tmp_path: Path) -> None:
     from dataclasses import replace
 
-    rows = [replace(r, weight=1.0 + i % 3, labels=((0, 1.0, 1.0 + i % 3, False),)) for i, r in enumerate(token_pairs(6))]
+    rows = [
+        replace(r, weight=1.0 + i % 3, labels=((0, 1.0, 1.0 + i % 3, False),)) for i, r in enumerate(token_pairs(6))
+    ]
     single = [replace(r, weight=1.0, labels=((0, 1.0, 1.0, False),)) for r in rows]
     repeated = [one for row, one in zip(rows, single, strict=True) for _ in range(int(row.weight))]
     models = []
@@ -116,7 +118,9 @@ def saved(folder: Path, resume: Path | None = None, stop_at: int | None = None):
     return model, trainer
 
 
-@pytest.mark.parametrize("step", [3, 5, 6])  # within, at the end of, and after the first epoch
+@pytest.mark.parametrize(
+    "step", [3, 5, pytest.param(6, marks=pytest.mark.slow)]
+)  # within, at the end of, and after the first epoch
 def test_resuming_is_exact_to_the_bit(step: int, tmp_path: Path) -> None:
     straight, whole = saved(tmp_path / "straight")
     saved(tmp_path / "broken", stop_at=step)
@@ -180,7 +184,9 @@ def test_evaluation_reduces_all_held_out_rows_as_one_step(text: str, tmp_path: P
     assert found["eval_logps/chosen"] == pytest.approx(
         ((weight * scores.chosen.logp).sum() / weight.sum()).item(), rel=1e-12
     )
-    assert found["eval_rewards/accuracies"] == pytest.approx(0.5 if text == "dpo()" else found["eval_rewards/accuracies"])
+    assert found["eval_rewards/accuracies"] == pytest.approx(
+        0.5 if text == "dpo()" else found["eval_rewards/accuracies"]
+    )
 
 
 def test_metrics_have_trls_names_and_add_up(tmp_path: Path) -> None:

@@ -34,4 +34,3 @@ class Toy(Objective):
 
     def update(self, state, sums):
         return {"mean": 0.5 * state["mean"] + 0.5 * sums["sum"] / sums["count"]}
-

@@ -38,7 +38,9 @@ class Settings:
     precompute_reference: bool = _arg(False, "compute the reference's log-probabilities once and free its memory")
     tokenizer: Any = _arg(None, "tokenizer, where it does not lie with the model")
     chat_template: str | None = _arg(None, "file with a chat template, where the tokenizer has none")
-    dtype: str | None = _arg(None, "number format of the weights; float32 when all are trained, the model's own under LoRA")
+    dtype: str | None = _arg(
+        None, "number format of the weights; float32 when all are trained, the model's own under LoRA"
+    )
     attn_implementation: str | None = _arg(None, "attention kernel, as transformers names it: sdpa, eager, ...")
     trust_remote_code: bool = _arg(False, "run code that a hub repository brings along")
     load_in_4bit: bool = _arg(False, "hold the frozen weights in 4 bits (needs LoRA and assent[quantized])")
@@ -220,7 +222,9 @@ def _bf16(given: Mapping[str, Any]) -> bool:
 def _evaluation(settings: Settings, given: Mapping[str, Any]) -> dict[str, Any]:
     held_out = settings.eval_data is not None or settings.eval_fraction is not None
     if not held_out and str(given.get("eval_strategy", "no")) not in ("no", "IntervalStrategy.NO"):
-        raise AssentError("eval_strategy is set and there is nothing to evaluate on; give --eval-data or --eval-fraction")
+        raise AssentError(
+            "eval_strategy is set and there is nothing to evaluate on; give --eval-data or --eval-fraction"
+        )
     return {"eval_strategy": "epoch"} if held_out else {}
 
 
@@ -236,21 +240,32 @@ def _check_sense(settings: Settings, training: TrainingArguments, objective: Obj
     adapted = lora or settings.adapter is not None
     order = getattr(training, "train_sampling_strategy", "random")
     wrong = [
-        (settings.eval_data is not None and settings.eval_fraction is not None,
-         "eval_data and eval_fraction are both given; give one of them"),
-        (settings.eval_fraction is not None and not 0 < settings.eval_fraction < 1,
-         f"eval_fraction is {settings.eval_fraction}; expected a share between 0 and 1"),
+        (
+            settings.eval_data is not None and settings.eval_fraction is not None,
+            "eval_data and eval_fraction are both given; give one of them",
+        ),
+        (
+            settings.eval_fraction is not None and not 0 < settings.eval_fraction < 1,
+            f"eval_fraction is {settings.eval_fraction}; expected a share between 0 and 1",
+        ),
         (settings.max_length < 2, f"max_length is {settings.max_length}; expected at least 2 tokens"),
         (settings.bad_rows not in ("fail", "skip"), f"bad_rows is {settings.bad_rows!r}; expected 'fail' or 'skip'"),
-        (lora and settings.adapter is not None, "lora_r makes a new adapter and adapter continues one; give one of them"),
+        (
+            lora and settings.adapter is not None,
+            "lora_r makes a new adapter and adapter continues one; give one of them",
+        ),
         (lora and settings.lora_r < 1, f"lora_r is {settings.lora_r}; expected a rank of at least 1"),
         (settings.merge and settings.load_in_4bit, "an adapter cannot be merged into 4-bit weights; leave out merge"),
         (settings.load_in_4bit and not adapted, "4-bit weights cannot be trained; add lora_r or adapter"),
-        (bool(training.deepspeed) and training.gradient_accumulation_steps > 1,
-         "deepspeed is used with several micro-batches a step, which its engine reduces too early; "
-         "set gradient_accumulation_steps to 1"),
-        (order not in ("random", "sequential"),
-         f"train_sampling_strategy is {order!r}; expected 'random' or 'sequential'"),
+        (
+            bool(training.deepspeed) and training.gradient_accumulation_steps > 1,
+            "deepspeed is used with several micro-batches a step, which its engine reduces too early; "
+            "set gradient_accumulation_steps to 1",
+        ),
+        (
+            order not in ("random", "sequential"),
+            f"train_sampling_strategy is {order!r}; expected 'random' or 'sequential'",
+        ),
     ]
     for name in ("lora_alpha", "lora_dropout", "lora_target_modules"):
         wrong.append((getattr(settings, name) is not None and not lora, f"{name} is read only with lora_r; add lora_r"))

@@ -23,8 +23,15 @@ class StepSampler(Sampler[list[int]]):
     """
 
     def __init__(
-        self, rows: int, rows_per_rank: int, seed: int, *, shuffle: bool = True, drop_last: bool = False,
-        rank: int = 0, ranks: int = 1,
+        self,
+        rows: int,
+        rows_per_rank: int,
+        seed: int,
+        *,
+        shuffle: bool = True,
+        drop_last: bool = False,
+        rank: int = 0,
+        ranks: int = 1,
     ) -> None:
         self.rows, self.rows_per_rank, self.seed = rows, rows_per_rank, seed
         self.shuffle, self.drop_last, self.rank, self.ranks = shuffle, drop_last, rank, ranks

@@ -55,9 +55,7 @@ def prepare_output(output_dir: str | os.PathLike[str], resume: bool) -> Path | N
     last = checkpoints(path)
     if resume:
         if not last and any(path.glob("checkpoint-*")):
-            raise AssentError(
-                f"{str(path)!r} holds no complete checkpoint; delete it and start again without --resume"
-            )
+            raise AssentError(f"{str(path)!r} holds no complete checkpoint; delete it and start again without --resume")
         return last[-1] if last else None
     if any(path.iterdir()):
         raise AssentError(
@@ -99,8 +97,9 @@ def load_state(folder: Path) -> tuple[dict[str, Tensor], tuple[str, ...], str]:
     return load_file(str(folder / STATE_FILE)), tuple(info["annotators"]), info["objective"]
 
 
-def grown(old: Mapping[str, Tensor], old_names: tuple[str, ...], new: Mapping[str, Tensor],
-          names: tuple[str, ...]) -> dict[str, Tensor]:
+def grown(
+    old: Mapping[str, Tensor], old_names: tuple[str, ...], new: Mapping[str, Tensor], names: tuple[str, ...]
+) -> dict[str, Tensor]:
     """The old state under a vocabulary that may have new names: those keep the fresh state ``new``.
 
     ``names`` must begin with ``old_names``; entries that have one value per annotator are filled from the old ones.
@@ -115,7 +114,7 @@ def grown(old: Mapping[str, Tensor], old_names: tuple[str, ...], new: Mapping[st
         if value.shape == fresh.shape:
             out[name] = value.to(fresh)
         elif value.dim() == 1 and value.shape[0] == len(old_names) and fresh.shape[0] == len(names):
-            out[name] = torch.cat([value.to(fresh), fresh[len(old_names):]])
+            out[name] = torch.cat([value.to(fresh), fresh[len(old_names) :]])
         else:
             raise AssentError(
                 f"the checkpoint's state {name!r} has shape {list(value.shape)}; this run expects {list(fresh.shape)}"

@@ -73,9 +73,7 @@ def crossfit(arguments: Mapping[str, Any], prepared: Prepared, objective: Object
     return fit(arguments, prepared, fixed, output_dir, asked=objective, notes=(note,))
 
 
-def with_table(
-    arguments: Mapping[str, Any], prepared: Prepared, objective: Objective, output_dir: Path
-) -> Prepared:
+def with_table(arguments: Mapping[str, Any], prepared: Prepared, objective: Objective, output_dir: Path) -> Prepared:
     """The reference's log-probabilities of all rows, computed once for the folds, their margins and the final run."""
     settings, training = resolve(arguments, objective, str(output_dir))
     kinds = {need.kind for need in objective.needs}
@@ -125,7 +123,9 @@ def folds(rows: Sequence[Any], seed: int) -> list[int]:
         keys.append(hashlib.blake2b(json.dumps([seed, prompt]).encode(), digest_size=8).digest())
     ordered = sorted(set(keys))
     if len(ordered) < 2:
-        raise AssentError("cross-fitting needs two different prompts at least; the data hold one: use reliability='online'")
+        raise AssentError(
+            "cross-fitting needs two different prompts at least; the data hold one: use reliability='online'"
+        )
     second = set(ordered[1::2])
     return [int(key in second) for key in keys]
 

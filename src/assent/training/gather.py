@@ -98,9 +98,7 @@ def with_leaves(value: Any, found: Mapping[str, Tensor], path: str = "") -> Any:
     return value
 
 
-def pad_rows(
-    slopes: Mapping[str, Tensor], name: str, value: Tensor, start: dict[str, int]
-) -> tuple[Tensor, Tensor]:
+def pad_rows(slopes: Mapping[str, Tensor], name: str, value: Tensor, start: dict[str, int]) -> tuple[Tensor, Tensor]:
     """(slope, value) of the next rows of ``name``; rows beyond the end are fillers and get slope 0."""
     if name not in slopes:
         return torch.zeros_like(value), value

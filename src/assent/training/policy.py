@@ -81,7 +81,9 @@ def load(settings: Settings) -> LoadedModel:
     if isinstance(settings.model, nn.Module):
         for name in ("dtype", "attn_implementation", "adapter", "load_in_4bit", "trust_remote_code"):
             if getattr(settings, name):
-                raise AssentError(f"{name} is read when a model is loaded, and the model is an object in memory; leave it out")
+                raise AssentError(
+                    f"{name} is read when a model is loaded, and the model is an object in memory; leave it out"
+                )
         return from_memory(settings.model, lora=lora_of(settings))
     adapted = settings.lora_r is not None or settings.adapter is not None or is_adapter(settings.model)
     return load_policy(

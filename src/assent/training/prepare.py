@@ -81,9 +81,7 @@ def prepare(
     for name, _, count, sentence, examples in report.table():
         say(f"data: {count} {name}: {sentence}" + (f" ({examples})" if examples else ""))
     _show_unaudited(objective, names)
-    return Prepared(
-        _rows(tokens, objective), eval_rows, names or ("*",), tokenizer, records, report, tokens.max_length
-    )
+    return Prepared(_rows(tokens, objective), eval_rows, names or ("*",), tokenizer, records, report, tokens.max_length)
 
 
 def _read(settings: Settings, source: Any, bad_rows: Path | None) -> Records:

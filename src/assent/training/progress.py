@@ -30,7 +30,11 @@ class Progress(TrainerCallback):
             from tqdm.auto import tqdm
 
             self.bar = tqdm(
-                total=state.max_steps, initial=state.global_step, dynamic_ncols=True, file=sys.stderr, unit="step",
+                total=state.max_steps,
+                initial=state.global_step,
+                dynamic_ncols=True,
+                file=sys.stderr,
+                unit="step",
                 disable=None,  # where stderr is no terminal
             )
 

@@ -187,9 +187,7 @@ class PreferenceTrainer(Trainer):
         data = self.eval_dataset if eval_dataset is None else eval_dataset
         rows = data if isinstance(data, Rows) else Rows(data)
         a, started = self.args, time.time()
-        sampler = StepSampler(
-            len(rows), a.eval_batch_size, 0, shuffle=False, rank=a.process_index, ranks=a.world_size
-        )
+        sampler = StepSampler(len(rows), a.eval_batch_size, 0, shuffle=False, rank=a.process_index, ranks=a.world_size)
         metrics, kept, sums = Metrics(self.objective), [], 0.0
         model = self.accelerator.unwrap_model(self.model)
         coupled = self.objective.couples != "no"
