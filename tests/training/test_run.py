@@ -60,8 +60,8 @@ def test_imitation_through_the_same_verb(kind: str, small_folder: Path, tmp_path
     if kind == "sft":
         rows = [{"prompt": r["prompt"], "completion": r["chosen"]} for r in rows]
     found = train(
-        small_folder, write_jsonl(tmp_path / "d.jsonl", rows), "sft()", tmp_path / "out", max_steps=12,
-        train_sampling_strategy="sequential", warmup_steps=0, **QUICK | {"learning_rate": 1e-2},
+        small_folder, write_jsonl(tmp_path / "d.jsonl", rows), "sft()", tmp_path / "out", max_steps=12, warmup_steps=0,
+        **QUICK | {"learning_rate": 1e-2},
     )  # fmt: skip
     losses = [h["loss"] for h in found.trainer.state.log_history if "loss" in h]
     assert losses[0] == pytest.approx(3.9, abs=0.5) and losses[-1] < 0.75 * losses[0]
@@ -196,7 +196,7 @@ REFUSED = [
     ("dpo()", {"eval_data": "x", "eval_fraction": 0.5}, "give one of them"),
     ("dpo()", {"eval_fraction": 1.5}, "between 0 and 1"),
     ("dpo()", {"max_length": 1}, "at least 2 tokens"),
-    ("dpo()", {"train_sampling_strategy": "group_by_length"}, "'random' or 'sequential'"),
+    ("dpo()", {"train_sampling_strategy": "group_by_length"}, "'random' or 'sequential'|has no argument"),  # from 5.1
     ("dpo()", {"columns": ["prompt"]}, "old=new"),
     ("dpo()", {"reference": "nowhere/at/all"}, "nowhere/at/all"),
     ("weighted(dpo(), column='age')", {}, "age"),

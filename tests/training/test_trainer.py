@@ -93,7 +93,7 @@ def test_a_weight_equals_repeated_rows(tmp_path: Path) -> None:
         model = exact_model()
         trainer = trainer_of(
             model, some, parse("simpo() + 0.1*sft(per='batch_token')"), tmp_path / str(number),
-            per_device_train_batch_size=len(some), max_steps=3, train_sampling_strategy="sequential",
+            per_device_train_batch_size=len(some), max_steps=3,
         )  # fmt: skip
         trainer.train()
         models.append(model)
