@@ -46,7 +46,14 @@ def run(labels: int, annotators: int, seed: int, scale: float, out: bool) -> dic
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "labels.parquet"
         eta = make(path, labels, annotators, seed, scale)
-        command = [str(Path(sys.executable).parent / "assent"), "audit", str(path), "--scorer", "logits:logit", "--json"]
+        command = [
+            str(Path(sys.executable).parent / "assent"),
+            "audit",
+            str(path),
+            "--scorer",
+            "logits:logit",
+            "--json",
+        ]
         if out:
             command += ["--out", str(Path(folder) / "audit")]
         started = time.perf_counter()
