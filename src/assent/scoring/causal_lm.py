@@ -1,4 +1,4 @@
-"""The scorer of causal language models: the straightforward right-padded path, the oracle for anything faster."""
+"""The scorer of causal language models, on packed prefix trees or on the straightforward right-padded path, the oracle."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from assent.errors import AssentError
 from assent.objectives.base import Need
 from assent.scores import Column, Labels, PairScores, Scores, Swap, Tokens
 from assent.scoring.batch import Batch, collate
-from assent.scoring.forward import TokenValues, device_of, evaluating, kept_logits, token_values
+from assent.scoring.engine import reference_values, values
+from assent.scoring.forward import TokenValues, device_of, evaluating
 from assent.scoring.reference import Reference
+from assent.scoring.tree import TreeBatch, pack
 
 EXTRAS = ("entropy", "sum_sq", "kl_ref")
 """Per-token values that need the whole next-token distribution."""
@@ -29,12 +31,14 @@ class CausalLMScorer:
     """Log-probabilities of token pairs or token examples under a causal language model and its reference.
 
     model: the policy (``AutoModelForCausalLM``, with or without an adapter).  reference: None for objectives
-    without one.  pad_token_id: any id of the vocabulary; it fills the batch and is never scored.
+    without one.  pad_token_id: any id of the vocabulary; it fills padded batches and is never scored.
+    trees: pack rows into prefix trees; policy and reference must be ready for them (``engine.prepare``).
     """
 
     model: nn.Module
     reference: Reference | None = None
     pad_token_id: int = 0
+    trees: bool = False
 
     @property
     def provides(self) -> frozenset[str]:
@@ -60,41 +64,48 @@ class CausalLMScorer:
         kinds = {need.kind for need in needs}
         pairs = _are_pairs(rows)
         sequences = [r.chosen for r in rows] + [r.rejected for r in rows] if pairs else [r.sequence for r in rows]
-        batch = collate(sequences, self.pad_token_id, device_of(self.model))
-        values, ref_logp = self._forward(batch, sequences, kinds)
+        batch = self._batch(sequences, len(rows))
+        found, ref_logp = self._forward(batch, sequences, kinds)
         names = sorted(need.name for need in needs if need.kind == "column")
         if not pairs:
-            columns = _example_columns(rows, names, values.logp)
-            return replace(_side(batch, values, ref_logp, 0, len(rows)), columns=columns)
-        chosen = _side(batch, values, ref_logp, 0, len(rows))
-        rejected = _side(batch, values, ref_logp, len(rows), 2 * len(rows))
+            columns = _example_columns(rows, names, found.logp)
+            return replace(_side(batch, found, ref_logp, 0, len(rows)), columns=columns)
+        chosen = _side(batch, found, ref_logp, 0, len(rows))
+        rejected = _side(batch, found, ref_logp, len(rows), 2 * len(rows))
         return PairScores(
             chosen=chosen,
             rejected=rejected,
-            weight=_numbers([r.weight for r in rows], values.logp),
-            target=_numbers([r.target for r in rows], values.logp),
-            labels=_labels(rows, values.logp),
-            columns=_pair_columns(rows, names, values.logp),
+            weight=_numbers([r.weight for r in rows], found.logp),
+            target=_numbers([r.target for r in rows], found.logp),
+            labels=_labels(rows, found.logp),
+            columns=_pair_columns(rows, names, found.logp),
         )
 
     def _default_needs(self) -> frozenset[Need]:
         return frozenset() if self.reference is None else frozenset({Need("reference")})
 
-    def _forward(self, batch: Batch, sequences: Sequence[Any], kinds: set[str]) -> tuple[TokenValues, Tensor | None]:
+    def _batch(self, sequences: Sequence[Any], rows: int) -> Batch | TreeBatch:
+        """The sequences of so many rows, side after side, padded or as trees."""
+        device = device_of(self.model)
+        if not self.trees:
+            return collate(sequences, self.pad_token_id, device)
+        return pack(sequences, [tuple(range(i, len(sequences), rows)) for i in range(rows)], device)
+
+    def _forward(
+        self, batch: Batch | TreeBatch, sequences: Sequence[Any], kinds: set[str]
+    ) -> tuple[TokenValues, Tensor | None]:
         """Policy values and reference log-probabilities [T]; the reference first, before the policy has a graph."""
-        ref_logits = ref_logp = None
+        from_reference = ref_logp = None
         if kinds & {"reference", "kl_ref"}:
             if self.reference is None:
                 raise AssentError("a reference is needed and this scorer has none; give one when the scorer is built")
             with torch.no_grad():
                 if "kl_ref" in kinds:
-                    ref_logits = self.reference.logits(self.model, batch)
-                    ref_logp = token_values(ref_logits, batch).logp
+                    ref_logp, from_reference = reference_values(self.reference.using, self.model, batch)
                 else:
                     ref_logp = self.reference.logp(self.model, batch, sequences)
-        logits = kept_logits(self.model, batch)
-        values = token_values(logits, batch, kinds & set(EXTRAS), ref_logits)
-        return values, None if ref_logp is None else ref_logp.to(values.logp)
+        found = values(self.model, batch, kinds & set(EXTRAS), from_reference)
+        return found, None if ref_logp is None else ref_logp.to(found.logp)
 
 
 def starting_margin(scorer: CausalLMScorer, rows: Sequence[Any], batch_size: int = 8) -> float:
@@ -123,7 +134,7 @@ def _numbers(values: Sequence[float], like: Tensor) -> Tensor:
     return torch.tensor(values, dtype=like.dtype, device=like.device)
 
 
-def _side(batch: Batch, values: TokenValues, ref_logp: Tensor | None, first: int, last: int) -> Scores:
+def _side(batch: Batch | TreeBatch, found: TokenValues, ref_logp: Tensor | None, first: int, last: int) -> Scores:
     """The scores of sequences first..last-1 of the batch; tokens lie row by row, so a side is one slice."""
     bounds = torch.cat([batch.length.new_zeros(1), batch.length.cumsum(0)])
     part = slice(int(bounds[first]), int(bounds[last]))
@@ -131,9 +142,9 @@ def _side(batch: Batch, values: TokenValues, ref_logp: Tensor | None, first: int
     tokens = Tokens(
         row=row,
         index=batch.index[part],
-        logp=values.logp[part],
+        logp=found.logp[part],
         ref_logp=None if ref_logp is None else ref_logp[part],
-        **{name: v[part] for name in EXTRAS if (v := getattr(values, name)) is not None},
+        **{name: v[part] for name in EXTRAS if (v := getattr(found, name)) is not None},
     )
     count = last - first
     return Scores(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,11 +17,11 @@ CHUNK_ELEMENTS = 1 << 25
 """Most elements of a float32 copy of half-precision logits that are alive at a time (128 MiB)."""
 
 
-@dataclass(frozen=True)
-class TokenValues:
+class TokenValues(NamedTuple):
     """Per counted token [T], in nats: log-probability and, where asked for, entropy, sum of squared probabilities, KL.
 
     kl_ref is KL(reference || policy) of the next-token distributions (the direction of TDPO, 2404.11999).
+    A tuple of tensors, so that hooks of sharded modules see them.
     """
 
     logp: Tensor
@@ -39,10 +39,14 @@ def unwrap(model: nn.Module) -> nn.Module:
         model = inner
 
 
-def _takes_logits_to_keep(model: nn.Module) -> bool:
+def causal_lm_of(model: nn.Module) -> nn.Module:
+    """The causal language model inside wrappers and adapters."""
     inner = unwrap(model)
-    base = inner.get_base_model() if hasattr(inner, "get_base_model") else inner
-    return "logits_to_keep" in inspect.signature(base.forward).parameters
+    return inner.get_base_model() if hasattr(inner, "get_base_model") else inner
+
+
+def _takes_logits_to_keep(model: nn.Module) -> bool:
+    return "logits_to_keep" in inspect.signature(causal_lm_of(model).forward).parameters
 
 
 def device_of(model: nn.Module) -> torch.device:
@@ -103,7 +107,7 @@ def _chunk_values(
     logits: Tensor, target: Tensor, reference: Tensor | None, wanted: tuple[str, ...]
 ) -> tuple[Tensor, ...]:
     """The log-probability of each target and the wanted values of each row of logits, in the order of ``wanted``."""
-    logits = _at_least_float32(logits)
+    logits = at_least_float32(logits)
     chosen = logits.gather(1, target[:, None]).squeeze(1)
     if not wanted:
         return (chosen - torch.logsumexp(logits, 1),)  # keeps no second [rows, V] tensor
@@ -115,10 +119,11 @@ def _chunk_values(
         elif name == "sum_sq":
             values.append((2 * log_probs).exp().sum(1))
         else:
-            ref_log_probs = torch.log_softmax(_at_least_float32(reference), 1)
+            ref_log_probs = torch.log_softmax(at_least_float32(reference), 1)
             values.append((ref_log_probs.exp() * (ref_log_probs - log_probs)).sum(1))
     return tuple(values)
 
 
-def _at_least_float32(x: Tensor) -> Tensor:
+def at_least_float32(x: Tensor) -> Tensor:
+    """Half precisions as float32; float64 stays."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x

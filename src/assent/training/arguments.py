@@ -34,6 +34,7 @@ class Settings:
     bad_rows: str = _arg("fail", "what to do with malformed rows: fail, or skip (counted, written to bad_rows.jsonl)")
     allow_loss: bool = _arg(False, "go on although more than 5 % of the rows are lost")
     max_length: int = _arg(1024, "longest prompt with completion in tokens; longer prompts are cut, counted and shown")
+    scoring: str = _arg("trees", "how rows are scored: trees (each prompt once, packed) or padded")
     reference: str | None = _arg(None, "the fixed model: a path or hub id, or 'start' for the policy as it starts")
     precompute_reference: bool = _arg(False, "compute the reference's log-probabilities once and free its memory")
     tokenizer: Any = _arg(None, "tokenizer, where it does not lie with the model")
@@ -249,6 +250,7 @@ def _check_sense(settings: Settings, training: TrainingArguments, objective: Obj
             f"eval_fraction is {settings.eval_fraction}; expected a share between 0 and 1",
         ),
         (settings.max_length < 2, f"max_length is {settings.max_length}; expected at least 2 tokens"),
+        (settings.scoring not in ("trees", "padded"), f"scoring is {settings.scoring!r}; expected 'trees' or 'padded'"),
         (settings.bad_rows not in ("fail", "skip"), f"bad_rows is {settings.bad_rows!r}; expected 'fail' or 'skip'"),
         (
             lora and settings.adapter is not None,

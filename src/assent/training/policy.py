@@ -14,6 +14,7 @@ from torch import nn
 
 from assent.errors import AssentError
 from assent.objectives import Objective, step_loss
+from assent.scoring import engine
 from assent.scoring.causal_lm import CausalLMScorer
 from assent.scoring.forward import evaluating
 from assent.scoring.loading import (
@@ -26,8 +27,9 @@ from assent.scoring.loading import (
 )
 from assent.scoring.lora import LoraSpec, is_adapter
 from assent.scoring.protocol import check_needs
-from assent.scoring.reference import Precomputed, Reference, precompute
+from assent.scoring.reference import Precomputed, Reference, SecondModel, precompute
 from assent.training.arguments import Settings
+from assent.training.progress import say
 
 LIVE_TOLERANCE, HALF_TOLERANCE = 1e-6, 2e-2
 """Largest starting margin, in nats per sequence, where policy and reference are the same weights: float32, bfloat16."""
@@ -115,9 +117,36 @@ def make(
         reference, same = _reference(settings, training, loaded, rows, tokenizer.pad_token_id, table)
     elif settings.precompute_reference:
         raise AssentError(f"precompute_reference is set and {objective!s} reads no reference; leave the option out")
-    scorer = CausalLMScorer(loaded.model, reference, tokenizer.pad_token_id)
+    trees = wants_trees(settings, training) and takes_trees(loaded.model, reference)
+    scorer = CausalLMScorer(loaded.model, reference, tokenizer.pad_token_id, trees)
     check_needs(objective, scorer)
     return Policy(loaded, scorer, same)
+
+
+def wants_trees(settings: Settings, training: Any) -> bool:
+    """Whether the settings leave the prefix-tree path open; one line says why where they do not."""
+    reasons = [
+        (settings.attn_implementation is not None, f"attn_implementation is {settings.attn_implementation!r}"),
+        (training.torch_compile, "torch_compile is set, and trees have another shape in every step"),
+        (training.use_liger_kernel, "use_liger_kernel replaces the model's forward"),
+    ]
+    if settings.scoring != "trees":
+        return False
+    for closed, reason in reasons:
+        if closed:
+            say(f"rows are padded, not packed into prefix trees: {reason}")
+            return False
+    return True
+
+
+def takes_trees(model: nn.Module, reference: Reference | None) -> bool:
+    """Make policy and reference ready for prefix trees; where one of them cannot, one line says why and rows are padded."""
+    models = [reference.model] if isinstance(reference, SecondModel) else []
+    for one in (*models, model):  # the policy last: it is changed only where the reference can follow
+        if reason := engine.prepare(one):
+            say(f"rows are padded, not packed into prefix trees: {reason}")
+            return False
+    return True
 
 
 def _reference(
