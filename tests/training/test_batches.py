@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from small_run import token_pairs
+from torch.utils.data import DataLoader
 
 from assent.training.batches import Filler, Rows, StepSampler, identity, planned_steps, rows_only, split
 
@@ -31,7 +32,7 @@ def test_every_row_is_dealt_once_and_fillers_only_even_out(rows, size, ranks, se
     whole.set_epoch(epoch)
     for number, step in enumerate(whole):
         shares = [steps[number] for steps in dealt]
-        assert len({len(share) for share in shares}) == 1, "all ranks run as many micro-batches"
+        assert len({len(share.sizes) for share in shares}) == 1, "all ranks run as many micro-batches"
         assert [i for share in shares for i in share if i >= 0] == step, "ranks together hold the step of one rank"
 
 
@@ -52,10 +53,19 @@ def test_a_filler_is_its_row_at_weight_nothing() -> None:
     assert filler.chosen is rows[1].chosen and all(label[2] == 0.0 for label in filler.labels)
     assert pickle.loads(pickle.dumps(filler)).index == 1, "data loader workers send rows over pipes"
     batch = identity([rows[0], filler])
-    assert batch.real == 1 and split(batch, 1) == [[rows[0]], [filler]]
+    assert batch.real == 1 and split(batch, 1) == [[rows[0]], [filler]] and batch.micro_batches() == [[rows[0], filler]]
     blank = rows_only([rows[1], filler])
     assert blank.weight.tolist() == [rows[1].weight, 0.0]
     assert blank.chosen.length.tolist() == [rows[1].chosen.mask.sum()] * 2
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_micro_batches_survive_the_data_loader(workers: int) -> None:
+    rows = Rows(token_pairs(7))
+    sampler = StepSampler(7, 4, seed=0, shuffle=False, deal=lambda step: [[step[:1], step[1:], [-1 - step[0]]]])
+    loader = DataLoader(rows, batch_sampler=sampler, collate_fn=identity, num_workers=workers)
+    found = [([[row.index for row in some] for some in batch.micro_batches()], batch.real) for batch in loader]
+    assert found == [([[0], [1, 2, 3], [0]], 4), ([[4], [5, 6], [4]], 3)]
 
 
 @pytest.mark.parametrize(

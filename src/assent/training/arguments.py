@@ -34,6 +34,7 @@ class Settings:
     bad_rows: str = _arg("fail", "what to do with malformed rows: fail, or skip (counted, written to bad_rows.jsonl)")
     allow_loss: bool = _arg(False, "go on although more than 5 % of the rows are lost")
     max_length: int = _arg(1024, "longest prompt with completion in tokens; longer prompts are cut, counted and shown")
+    max_tokens_per_batch: int | None = _arg(None, "cut a step into micro-batches of so many tokens, not into rows")
     scoring: str = _arg("trees", "how rows are scored: trees (each prompt once, packed) or padded")
     reference: str | None = _arg(None, "the fixed model: a path or hub id, or 'start' for the policy as it starts")
     precompute_reference: bool = _arg(False, "compute the reference's log-probabilities once and free its memory")
@@ -210,6 +211,7 @@ def resolve(arguments: Mapping[str, Any], objective: Objective, output_dir: str)
     except (ValueError, TypeError, ImportError) as error:
         raise AssentError(f"train: {' '.join(str(error).split())}") from None
     _check_sense(settings, training, objective)
+    training.max_tokens_per_batch = settings.max_tokens_per_batch  # it lies with the other sizes of a batch
     return settings, training
 
 
@@ -250,6 +252,14 @@ def _check_sense(settings: Settings, training: TrainingArguments, objective: Obj
             f"eval_fraction is {settings.eval_fraction}; expected a share between 0 and 1",
         ),
         (settings.max_length < 2, f"max_length is {settings.max_length}; expected at least 2 tokens"),
+        (
+            settings.max_tokens_per_batch is not None and settings.max_tokens_per_batch < 1,
+            f"max_tokens_per_batch is {settings.max_tokens_per_batch}; expected at least 1 token",
+        ),
+        (
+            settings.max_tokens_per_batch is not None and training.auto_find_batch_size,
+            "auto_find_batch_size looks for a number of rows and max_tokens_per_batch sets a number of tokens; give one",
+        ),
         (settings.scoring not in ("trees", "padded"), f"scoring is {settings.scoring!r}; expected 'trees' or 'padded'"),
         (settings.bad_rows not in ("fail", "skip"), f"bad_rows is {settings.bad_rows!r}; expected 'fail' or 'skip'"),
         (

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import torch
@@ -12,13 +13,41 @@ from torch.utils.data import Sampler
 
 from assent.scores import Labels, PairScores, Scores
 
+Deal = Callable[[Sequence[int]], list[list[list[int]]]]
+"""Row numbers of a step -> rank -> micro-batches of row numbers, as many on every rank; -1 - row is that row at weight 0."""
+
+
+class Share(list):
+    """The row numbers of a rank's step, or the rows themselves, one micro-batch after another, fillers last.
+
+    sizes: rows of each micro-batch.
+    """
+
+    sizes: tuple[int, ...]
+
+    @classmethod
+    def of(cls, micro_batches: Sequence[Sequence[Any]]) -> Share:
+        share = cls(row for batch in micro_batches for row in batch)
+        share.sizes = tuple(map(len, micro_batches))
+        return share
+
+
+def in_order(ranks: int) -> Deal:
+    """Every rank takes as many rows, one after the other, and runs them at once; a rank without any gets a filler."""
+
+    def deal(rows: Sequence[int]) -> list[list[list[int]]]:
+        share = -(-len(rows) // ranks)
+        return [[list(rows[rank * share : (rank + 1) * share]) or [-1 - rows[0]]] for rank in range(ranks)]
+
+    return deal
+
 
 class StepSampler(Sampler[list[int]]):
     """The row numbers of every optimiser step of one rank.
 
-    A step is ``rows_per_rank`` x ``ranks`` rows of the epoch's order.  Each rank takes its share; where the last step
-    does not divide, a share is filled with negative numbers -1 - row, which stand for that row at weight 0, so that all
-    ranks run as many micro-batches.  The order is a function of (seed, epoch) alone: it does not depend on the
+    A step is ``rows_per_rank`` x ``ranks`` rows of the epoch's order, which ``deal`` gives to ranks and micro-batches.
+    Where they do not divide, a rank gets fillers, negative numbers -1 - row that stand for that row at weight 0, so that
+    all ranks run as many micro-batches.  The order is a function of (seed, epoch) alone: it does not depend on the
     global generators, the number of ranks or where a run was resumed.
     """
 
@@ -32,7 +61,9 @@ class StepSampler(Sampler[list[int]]):
         drop_last: bool = False,
         rank: int = 0,
         ranks: int = 1,
+        deal: Deal | None = None,
     ) -> None:
+        self.deal = in_order(ranks) if deal is None else deal
         self.rows, self.rows_per_rank, self.seed = rows, rows_per_rank, seed
         self.shuffle, self.drop_last, self.rank, self.ranks = shuffle, drop_last, rank, ranks
         self.epoch = 0
@@ -52,13 +83,10 @@ class StepSampler(Sampler[list[int]]):
         step = self.rows_per_rank * self.ranks
         return self.rows // step if self.drop_last else -(-self.rows // step)
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[Share]:
         order, step = self.order(), self.rows_per_rank * self.ranks
         for i in range(len(self)):
-            rows = order[i * step : (i + 1) * step]
-            share = -(-len(rows) // self.ranks)
-            mine = rows[self.rank * share : (self.rank + 1) * share]
-            yield mine + [-1 - rows[0]] * (share - len(mine))
+            yield Share.of(self.deal(order[i * step : (i + 1) * step])[self.rank])
 
 
 def planned_steps(training: Any, steps_per_epoch: int) -> int:
@@ -80,6 +108,12 @@ class Rows(torch.utils.data.Dataset):
     def __getitem__(self, index: int) -> Any:
         return self.rows[index] if index >= 0 else Filler(self.rows[-1 - index])
 
+    def __getitems__(self, numbers: Sequence[int]) -> list[Any]:
+        """A whole share; it stays cut into its micro-batches."""
+        rows = Share(self[number] for number in numbers)
+        rows.sizes = getattr(numbers, "sizes", (len(numbers),))
+        return rows
+
 
 class Filler:
     """A row that only fills a share: the same tokens, weight 0."""
@@ -97,16 +131,22 @@ class Filler:
         return getattr(self.row, name)
 
 
-class StepRows(list):
+class StepRows(Share):
     """The rows of a rank's step; the first ``real`` of them are not fillers."""
 
     real: int
+
+    def micro_batches(self) -> list[list[Any]]:
+        """The rows, micro-batch by micro-batch."""
+        rows = iter(self)
+        return [list(islice(rows, size)) for size in self.sizes]
 
 
 def identity(rows: Sequence[Any]) -> StepRows:
     """The collator: a batch is the list of its rows; the scorer pads them."""
     batch = StepRows(rows)
     batch.real = sum(not isinstance(row, Filler) for row in rows)
+    batch.sizes = getattr(rows, "sizes", (len(batch),))
     return batch
 
 

@@ -66,6 +66,37 @@ def _filled(parts: Sequence[Labels], values: Sequence[Tensor | None], name: str)
     return torch.cat([blank(part.p) if v is None else v for part, v in zip(parts, values, strict=True)])
 
 
+def first_rows(scores: Any, count: int) -> Any:
+    """The scores of the first ``count`` rows alone, with their tokens and labels; None where there are none."""
+    if count >= len(scores):
+        return scores
+    return _cut(scores, count) if count > 0 else None
+
+
+def _cut(value: Any, count: int) -> Any:
+    if isinstance(value, Tensor):
+        return value[:count]
+    if isinstance(value, Mapping):
+        return {name: _cut(inner, count) for name, inner in value.items()}
+    if isinstance(value, Labels | Tokens):
+        inside = (value.pair if isinstance(value, Labels) else value.row) < count
+        return _kept(value, inside)
+    if is_dataclass(value):
+        return replace(value, **{f.name: _cut(getattr(value, f.name), count) for f in fields(value)})
+    return value
+
+
+def _kept(value: Any, inside: Tensor) -> Any:
+    """Labels or tokens where ``inside`` is true."""
+    if isinstance(value, Tensor):
+        return value[inside]
+    if isinstance(value, Mapping):
+        return {name: _kept(inner, inside) for name, inner in value.items()}
+    if is_dataclass(value):
+        return replace(value, **{f.name: _kept(getattr(value, f.name), inside) for f in fields(value)})
+    return value
+
+
 def leaves(scores: Any, detach: bool = True) -> dict[str, Tensor]:
     """The tensors of scores that may depend on the parameters, by path; fresh leaves unless ``detach`` is False."""
     out: dict[str, Tensor] = {}

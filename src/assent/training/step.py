@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from assent.objectives import Objective, combine, partial_sums
-from assent.training.gather import concatenate, leaves, on_ranks, pad_rows, with_leaves
+from assent.training.gather import concatenate, first_rows, leaves, on_ranks, pad_rows, with_leaves
 from assent.training.ranks import all_reduce
 
 __all__ = ["Outcome", "Step", "all_reduce", "denominators"]
@@ -46,18 +46,19 @@ def denominators(objective: Objective, blank: Any) -> Tensor:
 class Step:
     """How a step is run: the objective with its state, the scoring of rows, and how gradients reach the parameters.
 
-    score_apart: the same without exchanging anything between ranks.  backward: adds the gradient of a scalar.
-    ranks: over how many ranks gradients are averaged afterwards.
-    hold: context in which gradients are not yet exchanged between ranks.  observe: told rows and scores, once each.
+    score: every rank calls it equally often, so that it may exchange parameters.  backward: adds the gradient of a scalar.
+    ranks: over how many ranks gradients are averaged afterwards.  hold: context in which they are not yet exchanged.
+    check: told this rank's loss before the last backward pass, where some engines already move the parameters.
+    observe: told rows and scores, once each.
     """
 
     objective: Objective
     state: Mapping[str, Tensor]
     score: Score
-    score_apart: Score
     backward: Callable[[Tensor], None]
     ranks: int = 1
     hold: Callable[[], AbstractContextManager] = nullcontext
+    check: Callable[[Tensor], None] = lambda loss: None
     observe: Callable[[Sequence[Any], Any], None] = lambda rows, scores: None
 
     def run(self, batches: Sequence[Sequence[Any]], totals: Tensor, real: int) -> Outcome:
@@ -65,14 +66,16 @@ class Step:
         if self.objective.couples != "no" and (len(batches) > 1 or self.ranks > 1):
             return self._scores_first(batches, real)
         outcome = None
-        for rows, context in self._contexts(batches):
+        for number, (rows, context) in enumerate(self._contexts(batches), 1):
             with context:
                 scores = self.score(rows)
                 divisors = list(totals.to(self._value(scores)).unbind())
                 loss = combine(partial_sums(self.objective, scores, self.state), divisors)
+                outcome = outcome or Outcome(torch.zeros_like(loss.detach()))
+                outcome.loss += loss.detach()
+                if number == len(batches):
+                    self.check(outcome.loss)
                 self.backward(loss * self.ranks)
-            outcome = outcome or Outcome(torch.zeros_like(loss.detach()))
-            outcome.loss += loss.detach()
             outcome.add_sums(self.objective.sums(scores, self.state))
             self.observe(rows, scores)
         return outcome
@@ -93,7 +96,9 @@ class Step:
         inputs = leaves(own)
         scores = concatenate([*everyone[:at], with_leaves(own, inputs), *everyone[at + 1 :]])
         loss = combine(partial_sums(self.objective, scores, self.state))
-        found = torch.autograd.grad(loss, list(inputs.values()), allow_unused=True)
+        self.check(loss.detach() / self.ranks)
+        # a rank whose rows are all fillers has nothing that the loss depends on
+        found = torch.autograd.grad(loss, list(inputs.values()), allow_unused=True) if inputs else ()
         slopes = {name: g for name, g in zip(inputs, found, strict=True) if g is not None}
         outcome = Outcome(loss.detach() / self.ranks)
         if at == 0:  # the statistics are those of the whole step already
@@ -116,7 +121,7 @@ class Step:
         found, left = [], real
         with torch.random.fork_rng(devices=devices), torch.no_grad():
             for rows in batches:
-                rows, left = list(rows[:left]), left - len(rows[:left])
-                if rows:
-                    found.append(self.score_apart(rows))
+                found.append(first_rows(self.score(rows), left))
+                left -= min(left, len(rows))
+        found = [scores for scores in found if scores is not None]
         return concatenate(found) if found else None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,14 @@ from transformers import Trainer, TrainerCallback, TrainerState, TrainingArgumen
 from assent.errors import AssentError
 from assent.objectives import Objective, RunInfo, combine, partial_sums
 from assent.scoring.forward import evaluating
-from assent.training.batches import Rows, StepSampler, identity, planned_steps, rows_only, split
+from assent.training.batches import Rows, StepSampler, identity, planned_steps, rows_only
+from assent.training.budget import Dealer, sequences
 from assent.training.checkpoints import grown, load_state, save_state
-from assent.training.gather import concatenate, on_ranks
+from assent.training.gather import concatenate, first_rows, on_ranks
 from assent.training.interrupt import Interrupt
 from assent.training.metrics import Metrics
-from assent.training.step import Outcome, Step, all_reduce, denominators
+from assent.training.progress import say
+from assent.training.step import Step, all_reduce, denominators
 
 Observer = Callable[[Sequence[Any], Any, Mapping[str, Tensor]], None]
 """Told (rows, scores, objective's state) of every micro-batch that is trained on, once."""
@@ -31,7 +34,8 @@ class PreferenceTrainer(Trainer):
     """Minimises an objective over tokenised rows; checkpoints, trackers, adapters and launchers are transformers'.
 
     A batch holds ``per_device_train_batch_size * gradient_accumulation_steps`` rows, one optimiser step of a rank; it is
-    run in micro-batches of ``per_device_train_batch_size``, which change neither loss nor gradient.
+    run in micro-batches of ``per_device_train_batch_size`` rows, or of ``args.max_tokens_per_batch`` tokens where that is
+    set, which change neither loss nor gradient.
     scorer: rows -> scores, with ``on(model)``.  annotators: their names in vocabulary order.
     observers: see Observer.  interrupt: when it is asked, the run saves a checkpoint and stops.
     Raises AssentError at the first loss that is not finite, before the parameters have moved.
@@ -86,17 +90,28 @@ class PreferenceTrainer(Trainer):
     # ---- rows -----------------------------------------------------------------------------------------
 
     def step_sampler(self) -> StepSampler:
-        """The order of the rows on this rank."""
+        """The order of the rows on this rank, and how they are cut into micro-batches."""
         a = self.args
         return StepSampler(
             len(self.train_dataset), self.rows_per_rank, a.seed if a.data_seed is None else a.data_seed,
             shuffle=getattr(a, "train_sampling_strategy", "random") == "random", drop_last=a.dataloader_drop_last,
-            rank=a.process_index, ranks=a.world_size,
+            rank=a.process_index, ranks=a.world_size, deal=self.dealer(),
         )  # fmt: skip
+
+    def dealer(self) -> Dealer:
+        """Who deals a step's rows to ranks and micro-batches."""
+        budget = getattr(self.args, "max_tokens_per_batch", None)
+        trees = getattr(self.scorer, "trees", False)
+        return Dealer(self.train_dataset.rows, self.args.world_size, self._train_batch_size, budget, trees)
 
     def get_train_dataloader(self) -> DataLoader:
         """Whole steps in the order of ``step_sampler``; no row is repeated to even out ranks."""
         self.sampler = self.step_sampler()
+        if larger := self.sampler.deal.larger_rows():
+            say(
+                f"{len(larger)} of {len(self.train_dataset)} rows are larger than max_tokens_per_batch "
+                f"({self.sampler.deal.budget}, the largest row {max(larger)}) and run alone"
+            )
         a = self.args
         return DataLoader(
             self.train_dataset, batch_sampler=self.sampler, collate_fn=identity, generator=torch.Generator(),
@@ -110,7 +125,7 @@ class PreferenceTrainer(Trainer):
 
     def floating_point_ops(self, inputs: Sequence[Any]) -> int:
         """Six per parameter and token."""
-        tokens = sum(len(s.ids) for row in inputs for s in _sequences(row))
+        tokens = sum(len(s.ids) for row in inputs for s in sequences(row))
         return 6 * tokens * sum(p.numel() for p in self.model.parameters())
 
     # ---- a step ---------------------------------------------------------------------------------------
@@ -130,28 +145,39 @@ class PreferenceTrainer(Trainer):
             objective=self.objective,
             state=self.objective_state,
             score=partial(self._score, model),
-            score_apart=partial(self._score, self.accelerator.unwrap_model(model)),
             backward=self.accelerator.backward,
             ranks=self.args.world_size,
-            hold=lambda: self.accelerator.no_sync(model),
+            hold=partial(self._hold, model),
+            check=partial(self._check, inputs=inputs),
             observe=self._observe,
         )
         totals = all_reduce(denominators(self.objective, blank).to(device))
-        outcome = step.run(split(inputs, self._train_batch_size), totals, getattr(inputs, "real", len(inputs)))
-        self._check(outcome, inputs)
+        outcome = step.run(inputs.micro_batches(), totals, inputs.real)
         self._sums = outcome.sums
         return (outcome.loss * self.args.world_size).to(device)
+
+    @contextmanager
+    def _hold(self, model: Any) -> Iterator[None]:
+        """A micro-batch before the last: ranks exchange no gradients, and DeepSpeed's engine makes no step."""
+        accumulation = self.accelerator.gradient_state
+        before = accumulation.sync_gradients
+        accumulation._set_sync_gradients(False)
+        try:
+            with self.accelerator.no_sync(model):
+                yield
+        finally:
+            accumulation._set_sync_gradients(before)
 
     def _observe(self, rows: Sequence[Any], scores: Any) -> None:
         self.metrics.add(scores, self.objective_state)
         for observer in self.observers:
             observer(rows, scores, self.objective_state)
 
-    def _check(self, outcome: Outcome, inputs: Sequence[Any]) -> None:
+    def _check(self, loss: Tensor, inputs: Sequence[Any]) -> None:
         """Agree over ranks whether the loss is finite and whether somebody asked to stop."""
         flags = torch.stack([
-            (~torch.isfinite(outcome.loss)).float(),
-            torch.tensor(float(self.interrupt.asked), device=outcome.loss.device),
+            (~torch.isfinite(loss)).float(),
+            torch.tensor(float(self.interrupt.asked), device=loss.device),
         ])  # fmt: skip
         broken, asked = (all_reduce(flags) > 0).tolist()
         self.stopping = self.stopping or asked
@@ -189,7 +215,9 @@ class PreferenceTrainer(Trainer):
         a, started = self.args, time.time()
         sampler = StepSampler(len(rows), a.eval_batch_size, 0, shuffle=False, rank=a.process_index, ranks=a.world_size)
         metrics, kept, sums = Metrics(self.objective), [], 0.0
-        model = self.accelerator.unwrap_model(self.model)
+        model = self.accelerator.unwrap_model(
+            self.model
+        )  # every rank runs as many batches, so that shards can be gathered
         coupled = self.objective.couples != "no"
         with evaluating(model):
             for numbers in sampler:
@@ -197,12 +225,13 @@ class PreferenceTrainer(Trainer):
                 scores = self._score(model, batch)
                 metrics.add(scores, self.objective_state)
                 if coupled:
-                    kept.append(scores if batch.real == len(batch) else self._score(model, batch[: batch.real]))
+                    kept.append(first_rows(scores, batch.real))
                 else:
                     parts = partial_sums(self.objective, scores, self.objective_state)
                     sums = sums + torch.stack([torch.stack([p.numerator, p.denominator]).double() for p in parts])
         if coupled:
-            whole = concatenate(on_ranks(concatenate([k for k in kept if len(k)]))[0])
+            kept = [part for part in kept if part is not None]
+            whole = concatenate(on_ranks(concatenate(kept) if kept else None)[0])
             loss = combine(partial_sums(self.objective, whole, self.objective_state)).item()
         else:
             sums = all_reduce(sums)
@@ -260,7 +289,3 @@ class _Loop(TrainerCallback):
         if self.trainer.stopping:
             control.should_save = control.should_training_stop = True
         return control
-
-
-def _sequences(row: Any) -> tuple[Any, ...]:
-    return (row.chosen, row.rejected) if hasattr(row, "chosen") else (row.sequence,)
