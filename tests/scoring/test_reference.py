@@ -4,14 +4,15 @@ import copy
 
 import pytest
 import torch
-from tiny import oracle, pair_rows, tiny_model
+from tiny import Row, oracle, pair_rows, tiny_model
 
 from assent.errors import AssentError
 from assent.objectives.base import Need
+from assent.scoring import engine
 from assent.scoring.causal_lm import CausalLMScorer, starting_margin
 from assent.scoring.loading import load_policy
 from assent.scoring.lora import LoraSpec, copy_adapter, drop_adapter, merge_adapter
-from assent.scoring.reference import AdapterDisabled, CopiedAdapter, Precomputed, SecondModel, precompute
+from assent.scoring.reference import AdapterDisabled, CopiedAdapter, SecondModel, precompute
 
 SPEC = LoraSpec(rank=2, alpha=8.0)
 REFERENCE = {Need("reference")}
@@ -172,9 +173,24 @@ def test_precomputed_equals_the_live_reference_in_every_stage(saved, stage):
     move(loaded.model)
     expected = ref_logps(CausalLMScorer(loaded.model, live), rows)
     torch.testing.assert_close(ref_logps(CausalLMScorer(loaded.model, table), rows[::-1]).flip(1), expected)
-    assert table.nbytes == sum(int(s.mask.sum()) for r in rows for s in (r.chosen, r.rejected)) * 8 + 14 * 32
+    assert table.nbytes == sum(int(s.mask.sum()) for r in rows for s in (r.chosen, r.rejected)) * 8 + 14 * 40
     again = precompute(loaded.model, rows, live, tokens_per_batch=40).values  # a copy in other memory: not bit for bit
     torch.testing.assert_close(again, table.values, rtol=0, atol=1e-12)
+
+
+def test_trees_precompute_the_same_values_as_padding(saved):
+    loaded, rows = load_policy(saved / "base", lora=SPEC), pair_rows(9, holes=True)
+    rows += [Row(rows[0].chosen, rows[3].rejected), Row(rows[0].chosen, rows[0].chosen)]  # other prompts, and a twin
+    move(loaded.model)
+    plain = precompute(loaded.model, rows, tokens_per_batch=40)
+    assert engine.prepare(loaded.model) == ""
+    sequences = [s for row in rows for s in (row.chosen, row.rejected)]
+    for reference in (None, AdapterDisabled()):
+        expected = precompute(loaded.model, rows, reference, tokens_per_batch=40) if reference else plain
+        packed = precompute(loaded.model, rows, reference, trees=True, tokens_per_batch=40)
+        values = [t.keys.gather([t.values.numpy()], sequences, "missing") for t in (packed, expected)]
+        torch.testing.assert_close(torch.tensor(values[0]), torch.tensor(values[1]), rtol=0, atol=1e-7)
+    assert len(packed.keys) == 18 and not torch.equal(packed.values, plain.values)
 
 
 def test_a_dropped_copy_leaves_an_ordinary_adapter(saved, tmp_path):
@@ -195,15 +211,6 @@ def test_dropout_of_the_policy_does_not_reach_the_reference(saved):
     first, second = scorer.scores(rows, REFERENCE), scorer.scores(rows, REFERENCE)
     assert torch.equal(first.chosen.ref_logp, second.chosen.ref_logp)
     assert not torch.equal(first.chosen.logp, second.chosen.logp)
-
-
-def test_a_table_on_disk_is_the_same_table(tmp_path):
-    rows = pair_rows(5)
-    table = precompute(tiny_model(), rows)
-    table.save(tmp_path / "reference.safetensors")
-    again = Precomputed.load(tmp_path / "reference.safetensors")
-    assert again.keys == table.keys and torch.equal(again.values, table.values) and again.name == table.name
-    assert [p.name for p in tmp_path.iterdir()] == ["reference.safetensors"]
 
 
 def test_tables_refuse_unknown_rows_and_whole_distributions():

@@ -15,6 +15,7 @@ VERBS = {
     "audit": "Tell how far preference data can be trusted, label by label.",
     "train": "Align a model on preferences, noise included.",
     "eval": "Tell how a model ranks held-out preferences.",
+    "cache": "Keep a reference's log-probabilities on disk: build, info, verify, prune.",
     "report": "Write one HTML page about training runs.",
     "papers": "List the papers that have a page here, and how far each is shown to work.",
     "reproduce": "Check the statements of a paper on small worlds.",

@@ -2,16 +2,14 @@
 
 Training all weights, a fresh LoRA and a trained adapter each have another right reference: a frozen second model, the
 base under the adapter, and a frozen *copy of the adapter*.  Log-probabilities of a reference that never moves are
-computed once before training (``precompute``), which needs none of the three in memory.
+computed once before training (``precompute`` in memory, ``assent.scoring.cache`` on disk), which needs none of the three.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,10 +17,16 @@ import torch
 from torch import Tensor, nn
 
 from assent.errors import AssentError
-from assent.scoring.batch import Batch, collate
-from assent.scoring.forward import device_of, evaluating, kept_logits, token_values, unwrap
+from assent.scoring.batch import collate
+from assent.scoring.engine import values
+from assent.scoring.forward import device_of, evaluating, unwrap
+from assent.scoring.table import Index, batches, distinct, sequence_key
+from assent.scoring.tree import pack
 
-SCHEMA = 1
+__all__ = [
+    "AdapterDisabled", "Compute", "CopiedAdapter", "Precomputed", "Reference", "SecondModel", "active_adapter", "computing",
+    "precompute", "sequence_key",
+]  # fmt: skip
 
 
 class Reference(Protocol):
@@ -34,12 +38,12 @@ class Reference(Protocol):
     name: str
     has_logits: bool
 
-    def logp(self, policy: nn.Module, batch: Batch, sequences: Sequence[Any]) -> Tensor:
-        """Log-probabilities of the counted tokens [T], nats."""
+    def logp(self, policy: nn.Module, batch: Any, sequences: Sequence[Any]) -> Tensor:
+        """Log-probabilities of the counted tokens [T] of a ``Batch`` or ``TreeBatch``, nats."""
         ...
 
-    def logits(self, policy: nn.Module, batch: Batch) -> Tensor:
-        """Next-token logits at the kept places [C * K, V]."""
+    def using(self, policy: nn.Module) -> contextlib.AbstractContextManager[nn.Module]:
+        """The model in the reference's state for a while, in evaluation mode."""
         ...
 
 
@@ -48,11 +52,12 @@ class _Live:
 
     has_logits = True
 
-    def logp(self, policy: nn.Module, batch: Batch, sequences: Sequence[Any]) -> Tensor:
-        return token_values(self.logits(policy, batch), batch).logp
+    def logp(self, policy: nn.Module, batch: Any, sequences: Sequence[Any]) -> Tensor:
+        with self.using(policy) as model:
+            return values(model, batch).logp
 
-    def logits(self, policy: nn.Module, batch: Batch) -> Tensor:
-        raise TypeError(f"{type(self).__name__} defines no logits")
+    def using(self, policy: nn.Module) -> contextlib.AbstractContextManager[nn.Module]:
+        raise TypeError(f"{type(self).__name__} defines no model")
 
 
 @dataclass(frozen=True)
@@ -66,11 +71,12 @@ class SecondModel(_Live):
         self.model.requires_grad_(False)
         self.model.eval()
 
-    def logits(self, policy: nn.Module, batch: Batch) -> Tensor:
+    @contextlib.contextmanager
+    def using(self, policy: nn.Module) -> Iterator[nn.Module]:
         device = device_of(policy)
         if device_of(self.model) != device:
             self.model.to(device)
-        return kept_logits(self.model, batch)
+        yield self.model
 
 
 @dataclass(frozen=True)
@@ -79,12 +85,13 @@ class AdapterDisabled(_Live):
 
     name: str = "the base model (adapter disabled)"
 
-    def logits(self, policy: nn.Module, batch: Batch) -> Tensor:
+    @contextlib.contextmanager
+    def using(self, policy: nn.Module) -> Iterator[nn.Module]:
         peft_model = unwrap(policy)
         if not hasattr(peft_model, "disable_adapter"):
             raise AssentError("the reference is the base under an adapter, but the policy has no adapter; add a LoRA")
         with evaluating(peft_model), peft_model.disable_adapter():
-            return kept_logits(policy, batch)
+            yield policy
 
 
 @dataclass(frozen=True)
@@ -94,9 +101,10 @@ class CopiedAdapter(_Live):
     adapter: str = "reference"
     name: str = "the adapter as it was at the start (frozen copy)"
 
-    def logits(self, policy: nn.Module, batch: Batch) -> Tensor:
+    @contextlib.contextmanager
+    def using(self, policy: nn.Module) -> Iterator[nn.Module]:
         with evaluating(unwrap(policy)), active_adapter(unwrap(policy), self.adapter):
-            return kept_logits(policy, batch)
+            yield policy
 
 
 @contextlib.contextmanager
@@ -113,23 +121,15 @@ def active_adapter(peft_model: nn.Module, adapter: str) -> Iterator[None]:
             parameter.requires_grad_(flag)
 
 
-def sequence_key(sequence: Any) -> bytes:
-    """16 bytes that stand for a token sequence, its prompt length and its mask."""
-    digest = hashlib.blake2b(digest_size=16)
-    digest.update(int(sequence.prompt_length).to_bytes(8, "little"))
-    digest.update(np.ascontiguousarray(sequence.ids, dtype=np.int64).tobytes())
-    digest.update(np.ascontiguousarray(sequence.mask, dtype=bool).tobytes())
-    return digest.digest()
-
-
 @dataclass(frozen=True)
 class Precomputed:
-    """Per-token log-probabilities of known sequences, by content: a wrong row can never be read.
+    """Per-token log-probabilities of known sequences in memory, by content: a wrong row can never be read.
 
-    keys: sequence key -> (first, last) in values.  values [N] float32 (float64 for a float64 model), nats per token.
+    keys: where the values of each sequence lie.  values [N] float32 (float64 for a float64 model), nats per token.
+    ``assent.scoring.cache`` keeps the same on disk.
     """
 
-    keys: dict[bytes, tuple[int, int]]
+    keys: Index
     values: Tensor
     name: str = "the policy at the start (log-probabilities computed once)"
     has_logits: bool = field(default=False, init=False)
@@ -137,46 +137,50 @@ class Precomputed:
     @property
     def nbytes(self) -> int:
         """Memory of the table: values and keys."""
-        return self.values.numel() * self.values.element_size() + len(self.keys) * 32
+        return self.values.numel() * self.values.element_size() + self.keys.nbytes
 
-    def logp(self, policy: nn.Module, batch: Batch, sequences: Sequence[Any]) -> Tensor:
-        parts = []
-        for sequence in sequences:
-            place = self.keys.get(sequence_key(sequence))
-            if place is None:
-                raise AssentError("a row has no precomputed reference log-probabilities; precompute all rows first")
-            parts.append(self.values[place[0] : place[1]])
-        return torch.cat(parts).to(batch.ids.device)
+    def logp(self, policy: nn.Module, batch: Any, sequences: Sequence[Any]) -> Tensor:
+        missing = "a row has no precomputed reference log-probabilities; precompute all rows first"
+        return torch.from_numpy(self.keys.gather([self.values.numpy()], sequences, missing)).to(batch.ids.device)
 
-    def logits(self, policy: nn.Module, batch: Batch) -> Tensor:
+    def using(self, policy: nn.Module) -> contextlib.AbstractContextManager[nn.Module]:
         raise AssentError("a precomputed reference has no next-token distributions; keep the reference live for kl_ref")
 
-    def save(self, path: str | Path) -> None:
-        """Write the table as one safetensors file, moved into place when complete."""
-        from safetensors.torch import save_file
 
-        path = Path(path)
-        aside = path.with_name(path.name + ".part")
-        tensors = {
-            "keys": torch.from_numpy(np.frombuffer(b"".join(self.keys), dtype=np.uint8).reshape(-1, 16).copy()),
-            "places": torch.tensor(list(self.keys.values()), dtype=torch.int64).reshape(-1, 2),
-            "values": self.values,
-        }
-        save_file(tensors, aside, metadata={"schema": str(SCHEMA), "name": self.name})
-        aside.replace(path)
+Compute = Callable[[Sequence[Any]], list[Tensor]]
+"""Token sequences -> the log-probabilities [T_i] of each one's counted tokens, nats, on any device."""
 
-    @classmethod
-    def load(cls, path: str | Path) -> Precomputed:
-        """Read what ``save`` wrote; AssentError when the schema is another one."""
-        from safetensors import safe_open
 
-        with safe_open(str(path), framework="pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("schema") != str(SCHEMA):
-                raise AssentError(f"{path} has schema {metadata.get('schema')!r}; expected {SCHEMA}: compute it again")
-            keys, places = file.get_tensor("keys"), file.get_tensor("places")
-            table = {bytes(k): tuple(p) for k, p in zip(keys.numpy(), places.tolist(), strict=True)}
-            return cls(table, file.get_tensor("values"), metadata["name"])
+def computing(
+    policy: nn.Module, reference: Reference | None = None, pad_token_id: int = 0, *, trees: bool = False
+) -> Compute:
+    """The forward as a function of sequences: in evaluation mode, without grad, one batch a call.
+
+    reference None: the policy as it is now, before training the right reference in every stage of a LoRA's life.
+    trees: completions of one prompt share it (``engine.prepare`` comes first); padded on the right otherwise.
+    """
+
+    def compute(sequences: Sequence[Any]) -> list[Tensor]:
+        with evaluating(policy), torch.no_grad():
+            device = device_of(policy)
+            batch = (
+                pack(sequences, _by_prompt(sequences), device) if trees else collate(sequences, pad_token_id, device)
+            )
+            if reference is None:
+                logp = values(policy, batch).logp
+            else:
+                logp = reference.logp(policy, batch, sequences)
+            return list(logp.cpu().split(batch.length.tolist()))
+
+    return compute
+
+
+def _by_prompt(sequences: Sequence[Any]) -> list[tuple[int, ...]]:
+    """Numbers of the sequences that have one prompt, prompt by prompt."""
+    found: dict[bytes, list[int]] = {}
+    for i, sequence in enumerate(sequences):
+        found.setdefault(sequence.ids[: sequence.prompt_length].tobytes(), []).append(i)
+    return [tuple(numbers) for numbers in found.values()]
 
 
 def precompute(
@@ -185,49 +189,23 @@ def precompute(
     reference: Reference | None = None,
     *,
     pad_token_id: int = 0,
+    trees: bool = False,
     tokens_per_batch: int = 8192,
-    progress: Any = None,
+    progress: Callable[[int, int], Any] | None = None,
 ) -> Precomputed:
-    """Reference log-probabilities of all rows (pairs or examples), computed once in evaluation mode.
+    """Reference log-probabilities of all rows (pairs, groups or examples), computed once and kept in memory.
 
-    reference None: the policy as it is now, before training the right reference in every stage of a LoRA's life.
-    progress: called with the number of sequences done and their total after each batch.
+    reference None: the policy as it is now.  trees: see ``computing``.  progress: called with the number of sequences done
+    and their total.
     """
-    sequences = {sequence_key(s): s for row in rows for s in _sequences(row)}
-    ordered = sorted(sequences.items(), key=lambda item: (len(item[1].ids), item[0]))
-    keys: dict[bytes, tuple[int, int]] = {}
-    parts: list[Tensor] = []
-    first = 0
-    with evaluating(policy), torch.no_grad():
-        for group in _by_budget(ordered, tokens_per_batch):
-            batch = collate([s for _, s in group], pad_token_id, device_of(policy))
-            if reference is None:
-                logp = token_values(kept_logits(policy, batch), batch).logp
-            else:
-                logp = reference.logp(policy, batch, [s for _, s in group])
-            parts.append(logp.cpu())
-            for (key, _), length in zip(group, batch.length.tolist(), strict=True):
-                keys[key] = (first, first + length)
-                first += length
-            if progress is not None:
-                progress(len(keys), len(ordered))
-    values = torch.cat(parts) if parts else torch.zeros(0)
-    if reference is None:
-        return Precomputed(keys, values)
-    return Precomputed(keys, values, f"{reference.name} (log-probabilities computed once)")
-
-
-def _sequences(row: Any) -> tuple[Any, ...]:
-    return (row.chosen, row.rejected) if hasattr(row, "chosen") else (row.sequence,)
-
-
-def _by_budget(items: Sequence[tuple[bytes, Any]], budget: int) -> Iterator[list[tuple[bytes, Any]]]:
-    """Groups of sequences, shortest first, whose padded size stays within the budget (one sequence at least)."""
-    group: list[tuple[bytes, Any]] = []
-    for item in items:
-        if group and (len(group) + 1) * len(item[1].ids) > budget:
-            yield group
-            group = []
-        group.append(item)
-    if group:
-        yield group
+    sequences, keys, owner = distinct(rows)
+    compute, parts, order = computing(policy, reference, pad_token_id, trees=trees), [], []
+    for numbers in batches(sequences, tokens_per_batch, owner if trees else None, keys):
+        parts += compute([sequences[i] for i in numbers])
+        order += numbers
+        if progress is not None:
+            progress(len(order), len(sequences))
+    last = np.cumsum([0, *map(len, parts)], dtype=np.int64)
+    table = Index.of([(keys[order], np.column_stack([last[:-1], last[1:]]))])
+    name = Precomputed.name if reference is None else f"{reference.name} (log-probabilities computed once)"
+    return Precomputed(table, torch.cat(parts) if parts else torch.zeros(0), name)
