@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from torch.testing import assert_close
 
 from assent.errors import AssentError
-from assent.scores import Column, Labels, PairScores, Scores, Tokens, select
+from assent.scores import Column, GroupScores, Labels, PairScores, Scores, Tokens, select
 from random_scores import pair_scores
 
 S = torch.tensor
@@ -96,3 +97,18 @@ def test_select_keeps_tokens_with_their_completion() -> None:
     assert picked.tokens.logp.tolist() == [4.0, 5.0, 6.0, 1.0, 2.0]
     assert_close(picked.tokens.sum_rows(picked.tokens.logp, 2), picked.logp)
     assert picked.columns["label"].tolist() == [1.0, 1.0]
+
+
+def test_groups_sum_and_normalise_by_group():
+    values = torch.tensor([0.0, math.log(3.0), -800.0, -800.0, 5.0], dtype=torch.float64, requires_grad=True)
+    side = Scores(logp=torch.zeros(5, dtype=torch.float64))
+    groups = GroupScores(side, group=torch.tensor([0, 0, 1, 1, 2]), score=torch.zeros(5, dtype=torch.float64))
+    assert len(groups) == 3
+    assert_close(groups.sum_groups(values).detach(), torch.tensor([math.log(3.0), -1600.0, 5.0]).double())
+    total = groups.log_sum_exp(values)
+    assert_close(total.detach(), torch.tensor([math.log(4.0), -800 + math.log(2.0), 5.0]).double())
+    assert_close(groups.softmax(values).detach(), torch.tensor([0.25, 0.75, 0.5, 0.5, 1.0]).double())
+    (gradient,) = torch.autograd.grad(total.sum(), values)
+    assert_close(gradient, torch.tensor([0.25, 0.75, 0.5, 0.5, 1.0]).double())
+    with pytest.raises(AssentError, match="5 completions, 4 groups"):
+        GroupScores(side, group=torch.arange(4), score=torch.zeros(5))

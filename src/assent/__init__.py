@@ -9,7 +9,7 @@ from assent.errors import AssentError
 from assent.objectives import CPO, DPO, IPO, SFT, Objective, SimPO, objectives, parse
 from assent.records import Example, Group, Label, Pair
 from assent.robust import LCPO, Smooth, Unbiased
-from assent.scores import Column, Labels, PairScores, Scores, Tokens
+from assent.scores import Column, GroupScores, Labels, PairScores, Scores, Tokens
 from assent.weighting import Weighted
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ __all__ = [
     "Column",
     "Example",
     "Group",
+    "GroupScores",
     "Label",
     "Labels",
     "Objective",

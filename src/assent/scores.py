@@ -167,6 +167,44 @@ class PairScores:
         )
 
 
+@dataclass(frozen=True)
+class GroupScores:
+    """G groups, each some completions of one prompt; C completions in all, those of a group side by side.
+
+    completions: their scores.  group [C] int: the group of each, from 0, increasing.
+    score [C]: the data's score of each, higher is better.  weight [G]: row weight.
+    """
+
+    completions: Scores
+    group: RowOfToken
+    score: PerCompletion
+    weight: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if not len(self.completions) == len(self.group) == len(self.score):
+            raise AssentError(
+                f"GroupScores got {len(self.completions)} completions, {len(self.group)} groups and {len(self.score)} scores; "
+                "expected as many"
+            )
+
+    def __len__(self) -> int:
+        return int(self.group[-1]) + 1 if len(self.group) else 0
+
+    def sum_groups(self, values: Tensor) -> Tensor:
+        """Sum of ``values`` [C] over the completions of each group -> [G]."""
+        return values.new_zeros(len(self)).index_add(0, self.group, values)
+
+    def log_sum_exp(self, values: Tensor) -> Tensor:
+        """log of the sum of exp(values) [C] over each group -> [G]; stable for any size."""
+        top = values.new_full((len(self),), float("-inf")).scatter_reduce(0, self.group, values.detach(), "amax")
+        top = torch.where(top.isfinite(), top, 0.0)
+        return top + self.sum_groups((values - top[self.group]).exp()).log()
+
+    def softmax(self, values: Tensor) -> Tensor:
+        """exp(values) [C] over its sum in the group -> [C]."""
+        return (values - self.log_sum_exp(values)[self.group]).exp()
+
+
 def _other_side(name: str) -> str:
     """The name of a view after a swap: chosen and rejected change places."""
     return name.replace("chosen", "\0").replace("rejected", "chosen").replace("\0", "rejected")

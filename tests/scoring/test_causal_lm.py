@@ -8,9 +8,11 @@ import pytest
 import torch
 from tiny import ARCHITECTURES, ExampleRow, Sequence, oracle, pair_rows, tiny_model
 
+from assent.data.tokens import TokenGroup
 from assent.errors import AssentError
 from assent.objectives.base import Need
 from assent.scoring.causal_lm import CausalLMScorer, starting_margin
+from assent.scoring.engine import prepare
 from assent.scoring.reference import SecondModel
 
 REFERENCE = Need("reference")
@@ -192,3 +194,19 @@ def test_what_cannot_be_scored_is_refused():
     for mask, words in (([True, True], "first token counted"), ([False, False], "no counted completion token")):
         with pytest.raises(AssentError, match=words):
             scorer.scores([ExampleRow(Sequence(ids, 0, np.array(mask)))])
+
+
+def test_groups_keep_their_order_and_are_one_tree_each():
+    model, pairs = tiny_model("llama", torch.float64), pair_rows(3)
+    rows = [TokenGroup((r.chosen, r.rejected, r.chosen), (1.0, 0.0, 0.5), 2.0 + i, i) for i, r in enumerate(pairs)]
+    expected = CausalLMScorer(model).scores(pairs)
+    padded = CausalLMScorer(model).scores(rows)
+    assert prepare(model) == ""
+    packed = CausalLMScorer(model, trees=True).scores(rows)
+    for scores in (padded, packed):
+        by_group = scores.completions.logp.reshape(3, 3)
+        torch.testing.assert_close(by_group[:, 0], expected.chosen.logp, rtol=0, atol=1e-12)
+        torch.testing.assert_close(by_group[:, 1], expected.rejected.logp, rtol=0, atol=1e-12)
+        assert by_group[:, 2].equal(by_group[:, 0])
+        assert scores.group.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+        assert scores.score.tolist() == [1.0, 0.0, 0.5] * 3 and scores.weight.tolist() == [2.0, 3.0, 4.0]

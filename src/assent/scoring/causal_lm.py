@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from assent.errors import AssentError
 from assent.objectives.base import Need
-from assent.scores import Column, Labels, PairScores, Scores, Swap, Tokens
+from assent.scores import Column, GroupScores, Labels, PairScores, Scores, Swap, Tokens
 from assent.scoring.batch import Batch, collate
 from assent.scoring.engine import reference_values, values
 from assent.scoring.forward import TokenValues, device_of, evaluating
@@ -53,23 +54,25 @@ class CausalLMScorer:
         """The same scorer with another policy, such as the trainer's wrapped one."""
         return replace(self, model=model)
 
-    def scores(self, rows: Sequence[Any], needs: Iterable[Need] | None = None) -> PairScores | Scores:
-        """Scores of token pairs (-> PairScores) or token examples (-> Scores), in their order.
+    def scores(self, rows: Sequence[Any], needs: Iterable[Need] | None = None) -> PairScores | Scores | GroupScores:
+        """Scores of token pairs (-> PairScores), examples (-> Scores) or groups (-> GroupScores), in their order.
 
-        One forward pass over chosen and rejected together.  ``needs`` None: sums, lengths, tokens, and the
+        One forward pass over all completions together.  ``needs`` None: sums, lengths, tokens, and the
         reference where there is one.  Weights, labels and targets are carried along; columns when needed by name.
         Raises AssentError on a mixture of row kinds, an empty batch or a missing column.
         """
         needs = self._default_needs() if needs is None else frozenset(needs)
         kinds = {need.kind for need in needs}
-        pairs = _are_pairs(rows)
-        sequences = [r.chosen for r in rows] + [r.rejected for r in rows] if pairs else [r.sequence for r in rows]
-        batch = self._batch(sequences, len(rows))
+        kind = _kind(rows)
+        sequences, members = _sequences(rows, kind)
+        batch = self._batch(sequences, members)
         found, ref_logp = self._forward(batch, sequences, kinds)
         names = sorted(need.name for need in needs if need.kind == "column")
-        if not pairs:
+        if kind == "sequence":
             columns = _example_columns(rows, names, found.logp)
             return replace(_side(batch, found, ref_logp, 0, len(rows)), columns=columns)
+        if kind == "sequences":
+            return _groups(rows, members, _side(batch, found, ref_logp, 0, len(sequences)))
         chosen = _side(batch, found, ref_logp, 0, len(rows))
         rejected = _side(batch, found, ref_logp, len(rows), 2 * len(rows))
         return PairScores(
@@ -84,12 +87,10 @@ class CausalLMScorer:
     def _default_needs(self) -> frozenset[Need]:
         return frozenset() if self.reference is None else frozenset({Need("reference")})
 
-    def _batch(self, sequences: Sequence[Any], rows: int) -> Batch | TreeBatch:
-        """The sequences of so many rows, side after side, padded or as trees."""
+    def _batch(self, sequences: Sequence[Any], members: Sequence[Sequence[int]]) -> Batch | TreeBatch:
+        """The sequences, of which ``members`` form a row each, padded or as trees."""
         device = device_of(self.model)
-        if not self.trees:
-            return collate(sequences, self.pad_token_id, device)
-        return pack(sequences, [tuple(range(i, len(sequences), rows)) for i in range(rows)], device)
+        return pack(sequences, members, device) if self.trees else collate(sequences, self.pad_token_id, device)
 
     def _forward(
         self, batch: Batch | TreeBatch, sequences: Sequence[Any], kinds: set[str]
@@ -122,12 +123,36 @@ def starting_margin(scorer: CausalLMScorer, rows: Sequence[Any], batch_size: int
     return largest
 
 
-def _are_pairs(rows: Sequence[Any]) -> bool:
-    kinds = {hasattr(row, "chosen") for row in rows}
+def _kind(rows: Sequence[Any]) -> str:
+    """The attribute that holds the sequences of these rows: chosen (pairs), sequences (groups) or sequence (examples)."""
+    kinds = {next(name for name in ("chosen", "sequences", "sequence") if hasattr(row, name)) for row in rows}
     if len(kinds) != 1:
-        what = "a mixture of pairs and single completions" if kinds else "no rows"
-        raise AssentError(f"the scorer was given {what}; expected token pairs, or token examples, in one batch")
+        what = "a mixture of pairs, groups and single completions" if kinds else "no rows"
+        raise AssentError(f"the scorer was given {what}; expected one kind of token rows in one batch")
     return kinds.pop()
+
+
+def _sequences(rows: Sequence[Any], kind: str) -> tuple[list[Any], list[tuple[int, ...]]]:
+    """All sequences of the rows, and the numbers of those that form a row; of pairs all chosen ones come first."""
+    count = len(rows)
+    if kind == "chosen":
+        both = [row.chosen for row in rows] + [row.rejected for row in rows]
+        return both, [(i, count + i) for i in range(count)]
+    if kind == "sequence":
+        return [row.sequence for row in rows], [(i,) for i in range(count)]
+    flat = [sequence for row in rows for sequence in row.sequences]
+    ends = list(accumulate(len(row.sequences) for row in rows))
+    return flat, [tuple(range(end - len(row.sequences), end)) for row, end in zip(rows, ends, strict=True)]
+
+
+def _groups(rows: Sequence[Any], members: Sequence[Sequence[int]], side: Scores) -> GroupScores:
+    group = [number for number, own in enumerate(members) for _ in own]
+    return GroupScores(
+        side,
+        torch.tensor(group, device=side.logp.device),
+        _numbers([score for row in rows for score in row.scores], side.logp),
+        _numbers([row.weight for row in rows], side.logp),
+    )
 
 
 def _numbers(values: Sequence[float], like: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from assent.errors import AssentError
 from assent.objectives.base import Need, Objective
-from assent.scores import PairScores, Scores
+from assent.scores import GroupScores, PairScores, Scores
 
 
 @runtime_checkable
@@ -21,7 +21,7 @@ class Scorer(Protocol):
     @property
     def provides(self) -> frozenset[str]: ...
 
-    def scores(self, rows: Sequence[Any], needs: Iterable[Need] | None = None) -> PairScores | Scores:
+    def scores(self, rows: Sequence[Any], needs: Iterable[Need] | None = None) -> PairScores | Scores | GroupScores:
         """The scores of the rows, in their order; ``needs`` None means all that costs no further pass."""
         ...
 
