@@ -96,15 +96,15 @@ def _product(out: Tensor, x: Tensor, y: Tensor, add: bool = False) -> None:
 
 
 class _Buffers:
-    """Scratch tiles by name, allocated once."""
+    """Scratch tiles by name, allocated once: the first tile is the largest."""
 
-    def __init__(self, size: int, like: Tensor) -> None:
-        self.size, self.like, self.flat = size, like, {}
+    def __init__(self, like: Tensor) -> None:
+        self.like, self.flat = like, {}
 
     def get(self, name: str, rows: slice, columns: slice) -> Tensor:
-        if name not in self.flat:
-            self.flat[name] = self.like.new_empty(self.size)
         height, width = rows.stop - rows.start, columns.stop - columns.start
+        if name not in self.flat:
+            self.flat[name] = self.like.new_empty(height * width)
         return self.flat[name][: height * width].view(height, width)
 
 
@@ -232,7 +232,7 @@ def _forward(
     like = torch.empty(0, dtype=_work_dtype(dtype), device=targets.device)
     running = _Running(len(targets), like, plan.wanted)
     weighted = like.new_zeros(policy.hidden.shape) if only_hidden else None  # sum of e da/dz W, as the sums of running
-    scratch, kept, budget = _Buffers(plan.chunk_elements, like), [], plan.keep_elements if keep else 0
+    scratch, kept, budget = _Buffers(like), [], plan.keep_elements if keep else 0
     blocks, columns_of = plan.tiles(len(targets), len(policy.weight))
     for columns in columns_of:
         for rows in blocks:
@@ -277,7 +277,7 @@ def _backward(
     sums = _Sums(policy, tensors, needs, len(targets))
     factor = plan.scale / plan.temperature
     g = {name: value * factor for name, value in given.items() if value is not None}
-    scratch = _Buffers(plan.chunk_elements, found["lse"])
+    scratch = _Buffers(found["lse"])
     blocks, columns_of = plan.tiles(len(targets), len(policy.weight))
     stored = iter(kept)
     for columns in columns_of:

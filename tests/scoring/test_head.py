@@ -1,0 +1,416 @@
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from assent.errors import AssentError
+from assent.scoring.head import EXTRAS, HeadOptions, LinearHead, head_values, linear_head
+
+peft = pytest.importorskip("peft")
+T, D, V = 6, 5, 23
+
+
+class Tiny(nn.Module):
+    """The least model that peft puts an adapter on the output layer of."""
+
+    def __init__(self, bias: bool = False) -> None:
+        super().__init__()
+        self.lm_head = nn.Linear(D, V, bias=bias).double()
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return self.lm_head(hidden)
+
+
+def with_adapter(with_bias: bool = False, **options) -> nn.Module:
+    torch.manual_seed(5)
+    model = peft.get_peft_model(
+        Tiny(with_bias), peft.LoraConfig(r=2, lora_alpha=3, target_modules=["lm_head"], **options)
+    )
+    head = model.base_model.model.lm_head.double()
+    for parameter in [*head.lora_A.parameters(), *head.lora_B.parameters()]:
+        nn.init.normal_(parameter, std=0.5)
+    return model
+
+
+def inputs(seed: int = 0, tokens: int = T) -> tuple[Tensor, Tensor]:
+    torch.manual_seed(seed)
+    return torch.randn(tokens, D, dtype=torch.float64, requires_grad=True), torch.randint(0, V, (tokens,))
+
+
+def plain(z: Tensor, targets: Tensor, names: tuple[str, ...], ref_z: Tensor | None = None) -> list[Tensor]:
+    """The oracle: everything at once, from log_softmax."""
+    log_p = torch.log_softmax(z, 1)
+    found = {"logp": log_p[torch.arange(len(targets)), targets]}
+    found |= {"entropy": -(log_p.exp() * log_p).sum(1), "sum_sq": log_p.exp().square().sum(1)}
+    if ref_z is not None:
+        log_q = torch.log_softmax(ref_z, 1)
+        found["kl_ref"] = (log_q.exp() * (log_q - log_p)).sum(1)
+    return [found[name] for name in names]
+
+
+def gradients(values: list[Tensor], sources: list[Tensor]) -> list[Tensor]:
+    """Of one fixed random combination of the values."""
+    generator = torch.Generator().manual_seed(9)
+    total = sum((v * torch.randn(len(v), generator=generator, dtype=torch.float64).to(v.dtype)).sum() for v in values)
+    return torch.autograd.grad(total, sources)
+
+
+def agree(got, expected: list[Tensor], names: tuple[str, ...], sources: list[Tensor]) -> None:
+    found = [getattr(got, name) for name in names]
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
+    if sources:
+        for a, b in zip(gradients(found, sources), gradients(expected, sources), strict=True):
+            torch.testing.assert_close(a, b, rtol=0, atol=1e-10)
+
+
+def shaped(z: Tensor, scale: float, softcap: float | None, temperature: float) -> Tensor:
+    return (scale * z if softcap is None else softcap * torch.tanh(scale * z / softcap)) / temperature
+
+
+SHAPES = [(1.0, None, 1.0), (0.3, None, 1.7), (1.0, 2.0, 1.0), (0.6, 2.0, 0.7)]
+MEMORY = [(1, 0), (7, 60), (50, 0), (50, 60), (T * V, 0), (T * V, T * V)]
+
+
+@pytest.mark.parametrize("wanted", [(), ("entropy",), ("sum_sq",), ("kl_ref",), EXTRAS], ids=str)
+@pytest.mark.parametrize("frozen", [False, True], ids=["trained", "frozen"])
+@pytest.mark.parametrize("bias", [False, True], ids=["", "bias"])
+def test_values_and_gradients_are_those_of_log_softmax(wanted, frozen, bias):
+    hidden, targets = inputs()
+    head, other = nn.Linear(D, V, bias=bias).double(), nn.Linear(D, V).double()
+    head.requires_grad_(not frozen)
+    ref_hidden = torch.randn(T, D, dtype=torch.float64)
+    names = ("logp", *wanted)
+    sources = [hidden, *(p for p in head.parameters() if p.requires_grad)]
+    for (scale, softcap, temperature), (chunk, keep) in itertools.product(SHAPES, MEMORY):
+        z, ref_z = (shaped(m(h), scale, softcap, temperature) for m, h in ((head, hidden), (other, ref_hidden)))
+        options = HeadOptions(chunk, keep, temperature)
+        got = head_values(
+            head, hidden, targets, wanted=wanted, softcap=softcap, scale=scale, options=options, ref=(other, ref_hidden)
+        )
+        agree(got, plain(z, targets, names, ref_z), names, sources)
+        assert [n for n in ("logp", *EXTRAS) if getattr(got, n) is not None] == ["logp", *sorted(wanted)]
+
+
+@pytest.mark.parametrize("name", ["logp", *EXTRAS])
+@pytest.mark.parametrize("keep", [0, T * V])
+def test_each_value_passes_gradcheck(name, keep):
+    hidden, targets = inputs(1)
+    head, other = nn.Linear(D, V).double(), nn.Linear(D, V).double()
+
+    ref = (other, hidden.detach() + 1)
+    wanted = () if name == "logp" else (name,)
+    options = HeadOptions(30, keep, 0.8)
+
+    def value(hidden, weight, bias):
+        head.weight, head.bias = weight, bias
+        values = head_values(head, hidden, targets, wanted=wanted, softcap=2.5, scale=1.3, options=options, ref=ref)
+        return getattr(values, name)
+
+    weight, bias = (p.detach().clone().requires_grad_() for p in (head.weight, head.bias))
+    del head.weight, head.bias  # plain tensors take their place
+    assert torch.autograd.gradcheck(value, (hidden, weight, bias))
+
+
+def test_two_tokens_by_hand():
+    head = nn.Linear(1, 2, bias=False).double()
+    head.weight.data = torch.tensor([[1.0], [0.0]], dtype=torch.float64)
+    hidden = torch.log(torch.tensor([[3.0], [1.0]], dtype=torch.float64))  # probabilities 3/4, 1/4 and 1/2, 1/2
+    got = head_values(head, hidden, torch.tensor([0, 1]), wanted=EXTRAS, ref=(head, hidden.flip(0)))
+    torch.testing.assert_close(got.logp, torch.tensor([-0.2876820724517809, -0.6931471805599453]).double())
+    torch.testing.assert_close(got.entropy, torch.tensor([0.5623351446188083, 0.6931471805599453]).double())
+    torch.testing.assert_close(got.sum_sq, torch.tensor([0.625, 0.5]).double())
+    torch.testing.assert_close(got.kl_ref, torch.tensor([0.14384103622589042, 0.13081203594113694]).double())
+
+
+def test_gradients_of_a_tied_embedding_add_up():
+    torch.manual_seed(0)
+    embedding, head = nn.Embedding(V, D).double(), nn.Linear(D, V, bias=False).double()
+    head.weight = embedding.weight
+    ids, targets = torch.randint(0, V, (2, T))
+    names = ("logp", "entropy")
+    got = head_values(head, embedding(ids), targets, wanted=["entropy"], options=HeadOptions(7, 0))
+    agree(got, plain(embedding(ids) @ embedding.weight.t(), targets, names), names, [embedding.weight])
+
+
+@pytest.mark.parametrize("base_trained", [False, True], ids=["base frozen", "base trained"])
+@pytest.mark.parametrize("bias", [False, True], ids=["", "bias"])
+def test_a_lora_on_the_head_runs_in_tiles(base_trained, bias):
+    model = with_adapter(bias)
+    head = model.base_model.model.lm_head
+    for parameter in head.base_layer.parameters():
+        parameter.requires_grad_(base_trained)
+    hidden, targets = inputs()
+    other, names = nn.Linear(D, V).double(), ("logp", "entropy", "kl_ref", "sum_sq")
+    assert linear_head(head).lora_b is head.lora_B["default"]
+    sources = [hidden, *(p for p in head.parameters() if p.requires_grad)]
+    assert len(sources) == 3 + (1 + bias if base_trained else 0)
+    for chunk, keep in ((1, 0), (50, 60), (T * V, T * V)):
+        ref = (other, hidden.detach())
+        got = head_values(head, hidden, targets, wanted=names[1:], options=HeadOptions(chunk, keep), ref=ref)
+        weight = (
+            head.base_layer.weight + 1.5 * head.lora_B["default"].weight @ head.lora_A["default"].weight
+        )  # alpha / r
+        merged = nn.functional.linear(hidden, weight, head.base_layer.bias)
+        agree(got, plain(merged, targets, names, other(hidden.detach())), names, sources)
+
+
+def test_states_of_an_adapter_are_told_apart():
+    model = with_adapter()
+    head, (hidden, targets) = model.base_model.model.lm_head, inputs()
+    with model.disable_adapter():
+        base = linear_head(head)
+    assert base == LinearHead((head,), head.base_layer)
+    got = head_values(head, hidden, targets, wanted=["kl_ref"], ref=(base, hidden))
+    ref_z = head.base_layer(hidden).detach()
+    agree(got, plain(head(hidden), targets, ("logp", "kl_ref"), ref_z), ("logp", "kl_ref"), [hidden])
+    with model.disable_adapter():
+        agree(head_values(head, hidden, targets), plain(ref_z, targets, ("logp",)), ("logp",), [])
+    before = head(hidden).detach()
+    model.merge_adapter()
+    assert linear_head(head).lora_b is None
+    agree(head_values(head, hidden, targets), plain(before, targets, ("logp",)), ("logp",), [])
+
+
+def other_heads() -> dict[str, nn.Module]:
+    dora = with_adapter(use_dora=True)
+    two = with_adapter()
+    two.add_adapter("second", peft.LoraConfig(r=1, target_modules=["lm_head"]))
+    two.base_model.set_adapter(["default", "second"])
+    two.double()
+    nn.init.normal_(two.base_model.model.lm_head.lora_B["second"].weight)
+    lora_bias = with_adapter(True, lora_bias=True)
+    heads = {"dora": dora, "two adapters": two, "bias of an adapter": lora_bias}
+    heads = {name: model.base_model.model.lm_head for name, model in heads.items()}
+    return heads | {"another class": nn.Sequential(nn.Linear(D, D), nn.GELU(), nn.Linear(D, V)).double()}
+
+
+@pytest.mark.parametrize("name", ["dora", "two adapters", "bias of an adapter", "another class"])
+def test_any_other_head_runs_in_checkpointed_chunks(name):
+    head, (hidden, targets) = other_heads()[name], inputs()
+    assert linear_head(head) is None
+    ref, names = nn.Linear(D, V).double(), ("logp", "entropy", "kl_ref")
+    sources = [hidden, *(p for p in head.parameters() if p.requires_grad)]
+    for chunk in (1, 2 * V, T * V):
+        got = head_values(
+            head, hidden, targets, wanted=names[1:], softcap=2.0, scale=0.7, options=HeadOptions(chunk, 0, 1.2),
+            ref=(ref, hidden),
+        )  # fmt: skip
+        z, ref_z = (shaped(m(hidden), 0.7, 2.0, 1.2) for m in (head, ref))
+        agree(got, plain(z, targets, names, ref_z.detach()), names, sources)
+
+
+def test_dropout_of_an_adapter_is_drawn_once():
+    model = with_adapter(lora_dropout=0.5).train()
+    head, (hidden, targets) = model.base_model.model.lm_head, inputs()
+    assert linear_head(head) is None
+    torch.manual_seed(3)
+    got = head_values(head, hidden, targets)
+    torch.manual_seed(3)
+    expected = plain(head(hidden), targets, ("logp",))
+    torch.manual_seed(4)  # the backward draws what the forward drew, whatever came between
+    agree(got, expected, ("logp",), [hidden, head.lora_B["default"].weight])
+    model.eval()
+    assert linear_head(head) is not None
+
+
+def test_a_head_trained_whole_beside_an_adapter():
+    class Two(Tiny):
+        def __init__(self):
+            super().__init__()
+            self.body = nn.Linear(D, D)
+
+    config = peft.LoraConfig(r=2, target_modules=["body"], modules_to_save=["lm_head"])
+    model = peft.get_peft_model(Two(), config)
+    head, (hidden, targets) = model.base_model.model.lm_head, inputs()
+    weight = head.modules_to_save["default"].weight
+    weight.data.add_(1)
+    assert linear_head(head).linear is head.modules_to_save["default"]
+    agree(head_values(head, hidden, targets), plain(head(hidden), targets, ("logp",)), ("logp",), [hidden, weight])
+    with model.disable_adapter():
+        assert linear_head(head).linear is head.original_module
+
+
+def test_hooks_of_every_module_that_owns_a_weight_fire():
+    head, (hidden, targets) = with_adapter().base_model.model.lm_head, inputs()
+    seen = []
+    owners = {"head": head, "base": head.base_layer, "A": head.lora_A["default"], "B": head.lora_B["default"]}
+    for name, module in owners.items():
+        module.register_forward_pre_hook(lambda *_, n=name: seen.append((n, "before")))
+        module.register_forward_hook(lambda _m, _i, out, n=name: seen.append((n, type(out).__name__)))
+        module.register_full_backward_pre_hook(lambda *_, n=name: seen.append((n, "backward")))
+    got = head_values(head, hidden, targets, wanted=["entropy"])
+    assert [n for n, kind in seen if kind == "before"] == ["head", "A", "B", "base"]
+    assert ("head", "tuple") in seen and ("base", "tuple") in seen
+    (got.logp.sum() + got.entropy.sum()).backward()
+    assert {n for n, kind in seen if kind == "backward"} == set(owners)
+    assert not any("forward" in vars(module) for module in owners.values())
+
+
+def test_weights_may_be_away_between_forward_and_backward():
+    """As with sharded parameters: gathered by hooks of the module, and another storage by the time of the backward."""
+    head, (hidden, targets) = nn.Linear(D, V).double(), inputs()
+    expected = gradients(plain(head(hidden), targets, ("logp", "entropy")), [hidden, head.weight])
+    full, gathered = head.weight.detach().clone(), []
+
+    def gather(*_):
+        head.weight.data = full.clone()
+        gathered.append(1)
+
+    def release(*_):
+        head.weight.data = torch.empty(0, dtype=torch.float64)
+
+    release()
+    head.register_forward_pre_hook(gather)
+    head.register_forward_hook(release)
+    head.register_full_backward_pre_hook(gather)
+    got = head_values(head, hidden, targets, wanted=["entropy"], options=HeadOptions(7, 0))
+    assert head.weight.numel() == 0 and len(gathered) == 1
+    for a, b in zip(gradients([got.logp, got.entropy], [hidden, head.weight]), expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
+    assert len(gathered) == 2
+
+
+def test_the_forward_is_given_back_after_an_error():
+    head, (hidden, targets) = nn.Linear(D + 1, V).double(), inputs()
+    with pytest.raises(RuntimeError):
+        head_values(head, hidden, targets)
+    assert "forward" not in vars(head)
+
+
+class Largest(TorchDispatchMode):
+    """The most elements of any tensor that an operation gives."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements, self.products = 0, 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **(kwargs or {}))
+        self.elements = max([self.elements, *(x.numel() for x in tree_leaves(out) if isinstance(x, Tensor))])
+        self.products += "mm" in function.__name__
+        return out
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kind", ["trained", "frozen", "other"])
+def test_no_tensor_is_larger_than_a_chunk(kind, dtype):
+    tokens, width, vocabulary, chunk = 64, 4, 1000, 5000
+    torch.manual_seed(0)
+    hidden = torch.randn(tokens, width, dtype=dtype, requires_grad=True)
+    head = nn.Linear(width, vocabulary, dtype=dtype).requires_grad_(kind != "frozen")
+    if kind == "other":
+        head = nn.Sequential(head)
+    targets = torch.randint(0, vocabulary, (tokens,))
+    wanted = () if kind == "frozen" else EXTRAS
+    with Largest() as largest:
+        ref = (nn.Linear(width, vocabulary, dtype=dtype), hidden)
+        got = head_values(head, hidden, targets, wanted=wanted, softcap=3.0, options=HeadOptions(chunk, 0), ref=ref)
+        sum(value.sum() for value in got if value is not None).backward()
+    assert largest.elements <= chunk < tokens * vocabulary
+    with Largest() as largest:
+        head_values(head, hidden, targets, options=HeadOptions(tokens * vocabulary, 0))
+    assert largest.elements == tokens * vocabulary  # the measure sees it
+
+
+def test_products_are_spared_where_nothing_needs_them():
+    hidden, targets = inputs()
+    head = nn.Linear(D, V).double()
+
+    def products(frozen: bool, keep: int) -> int:
+        head.requires_grad_(not frozen)
+        with Largest() as counted:
+            head_values(head, hidden, targets, options=HeadOptions(T * V, keep)).logp.sum().backward()
+        return counted.products
+
+    assert products(frozen=False, keep=0) == 4  # logits, logits again, two gradients
+    assert products(frozen=False, keep=T * V) == 3
+    assert products(frozen=True, keep=0) == 2  # the gradient is made in the forward
+    with torch.no_grad():
+        assert products_without_grad(head, hidden, targets) == 1
+
+
+def products_without_grad(head: nn.Module, hidden: Tensor, targets: Tensor) -> int:
+    with Largest() as counted:
+        head_values(head, hidden, targets)
+    return counted.products
+
+
+@pytest.mark.parametrize("how", ["bfloat16", "autocast"])
+def test_half_precision_is_within_its_rounding_of_float32(how):
+    """bfloat16 rounds logits to 2^-9 of themselves and their operands alike; values move by a few of that."""
+    torch.manual_seed(0)
+    hidden, targets = torch.randn(40, 64, requires_grad=True), torch.randint(0, 300, (40,))
+    head = nn.Linear(64, 300)
+    exact = head_values(head, hidden, targets, wanted=EXTRAS, ref=(head, hidden + 1))
+    wanted_gradients = gradients(list(exact), [hidden, head.weight, head.bias])
+    for chunk in (4000, 40 * 300):
+        options = HeadOptions(chunk, 6000)
+        if how == "autocast":
+            with torch.autocast("cpu", torch.bfloat16):
+                got = head_values(head, hidden, targets, wanted=EXTRAS, options=options, ref=(head, hidden + 1))
+            sources = [hidden, head.weight, head.bias]
+        else:
+            half = nn.Linear(64, 300, dtype=torch.bfloat16)
+            half.load_state_dict(head.state_dict())
+            half_hidden = hidden.detach().bfloat16().requires_grad_()
+            ref = (half, half_hidden + 1)
+            got = head_values(half, half_hidden, targets, wanted=EXTRAS, options=options, ref=ref)
+            sources = [half_hidden, half.weight, half.bias]
+        largest = head(hidden).abs().max().item()
+        for a, b in zip(got, exact, strict=True):
+            assert a.dtype == torch.float32 and (a - b).abs().max() <= 2**-7 * largest
+        for a, b, source in zip(gradients(list(got), sources), wanted_gradients, sources, strict=True):
+            assert a.dtype == source.dtype and (a - b).abs().max() <= 0.02 * b.abs().max()
+
+
+@pytest.mark.parametrize("kind", ["linear", "frozen", "lora", "other"])
+def test_no_token_gives_zero_gradients(kind):
+    head = {
+        "linear": lambda: nn.Linear(D, V).double(),
+        "frozen": lambda: nn.Linear(D, V).double().requires_grad_(False),
+        "lora": lambda: with_adapter().base_model.model.lm_head,
+        "other": lambda: nn.Sequential(nn.Linear(D, V)).double(),
+    }[kind]()
+    hidden, targets = inputs(tokens=0)
+    wanted = () if kind == "frozen" else EXTRAS
+    got = head_values(head, hidden, targets, wanted=wanted, ref=(nn.Linear(D, V).double(), hidden))
+    sum(value.sum() for value in got if value is not None).backward()
+    sources = [hidden, *(p for p in head.parameters() if p.requires_grad)]
+    assert got.logp.shape == (0,) and all(s.grad.shape == s.shape and not s.grad.any() for s in sources)
+
+
+def test_logits_far_apart_stay_finite():
+    head = nn.Linear(1, 3, bias=False)
+    head.weight.data = torch.tensor([[1.0], [-1.0], [0.0]])
+    hidden = torch.tensor([[1e4], [-1e4]], requires_grad=True)
+    got = head_values(head, hidden, torch.tensor([0, 0]), wanted=EXTRAS, options=HeadOptions(1, 0), ref=(head, hidden))
+    torch.testing.assert_close(got.logp, torch.tensor([0.0, -2e4]))
+    assert all(value.isfinite().all() for value in got) and not got.kl_ref.any()
+    (found,) = torch.autograd.grad(sum(value.sum() for value in got), hidden)
+    torch.testing.assert_close(found, torch.tensor([[0.0], [2.0]]))
+
+
+def test_a_target_outside_the_vocabulary_is_not_a_number():
+    hidden, _ = inputs()
+    got = head_values(nn.Linear(D, V).double(), hidden, torch.tensor([0, V, -100, 1, 2, 3]))
+    assert got.logp.isnan().tolist() == [False, True, True, False, False, False]
+
+
+def test_mistakes_are_told_in_a_sentence():
+    head, (hidden, targets) = nn.Linear(D, V).double(), inputs()
+    with pytest.raises(AssentError, match="asked for 'entropie'; expected some of entropy, kl_ref, sum_sq"):
+        head_values(head, hidden, targets, wanted=["entropie"])
+    with pytest.raises(AssentError, match=r"kl_ref without a reference; pass ref=\(head, hidden\)"):
+        head_values(head, hidden, targets, wanted=["kl_ref"])
+    with pytest.raises(AssentError, match=r"hidden states \(6, 5\) and targets \(5,\); expected"):
+        head_values(head, hidden, targets[1:])
+    with pytest.raises(AssentError, match="temperature of the head is 0"):
+        HeadOptions(temperature=0)
+    with pytest.raises(AssentError, match="are 0 and 5; expected at least 1 and at least 0"):
+        HeadOptions(0, 5)
