@@ -25,6 +25,12 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test reads or writes the user's reference cache."""
+    monkeypatch.setenv("ASSENT_CACHE", str(tmp_path_factory.getbasetemp() / "reference-cache"))
+
+
 @pytest.fixture
 def real_data() -> Path:
     """The folder of real preference data, outside the repository."""

@@ -101,11 +101,32 @@ def test_a_loras_life(small_folder: Path, small_pairs: Path, tmp_path: Path) -> 
     assert merged.steps == 2
 
 
-def test_precomputed_references_give_the_same_run(small_folder: Path, small_pairs: Path, tmp_path: Path) -> None:
-    live = train(small_folder, small_pairs, "dpo()", tmp_path / "a", max_steps=3, **QUICK)
-    once = train(small_folder, small_pairs, "dpo()", tmp_path / "b", max_steps=3, precompute_reference=True, **QUICK)
-    assert once.start.margin < 1e-4
-    assert largest_difference(live.model, once.model) < 2e-4
+def test_live_cached_and_remembered_references_give_the_same_run(
+    small_folder: Path, small_pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(name: str, how: str, **more: Any) -> Any:
+        return train(
+            small_folder, small_pairs, "dpo()", tmp_path / name, max_steps=3, reference_logp=how, **QUICK, **more
+        )
+
+    live = run("a", "live")
+    for name, how, more in (("b", "memory", {}), ("c", "cached", {"cache_dir": tmp_path / "cache"})):
+        once = run(name, how, **more)
+        assert once.start.margin < 1e-4
+        assert largest_difference(live.model, once.model) < 2e-4
+    assert " 0 sequences in the cache" in capsys.readouterr().err
+    again = run("d", "cached", cache_dir=tmp_path / "cache")
+    assert ", 0 computed" in capsys.readouterr().err
+    assert largest_difference(once.model, again.model) == 0.0
+
+
+def test_a_short_run_on_many_rows_reads_no_cache(
+    small_folder: Path, small_pairs: Path, tmp_path: Path, monkeypatch: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ASSENT_CACHE", str(tmp_path / "cache"))
+    train(small_folder, small_pairs, "dpo()", tmp_path / "a", max_steps=1, **QUICK)
+    assert "the reference runs live: max_steps reaches less than half of the" in capsys.readouterr().err
+    assert not (tmp_path / "cache").exists()
 
 
 class Press(TrainerCallback):
@@ -186,7 +207,7 @@ def test_an_audits_reliabilities_are_read_and_unknown_annotators_shown(
 
 REFUSED = [
     ("simpo()", {"reference": "start"}, "reads no reference"),
-    ("simpo()", {"precompute_reference": True}, "reads no reference"),
+    ("simpo()", {"reference_logp": "memory"}, "reads no reference"),
     ("dpo()", {"crossfit_scorer": "text"}, "is not cross-fitted"),
     ("dpo()", {"lora_alpha": 8}, "only with lora_r"),
     ("dpo()", {"merge": True}, "merge needs an adapter"),

@@ -37,7 +37,10 @@ class Settings:
     max_tokens_per_batch: int | None = _arg(None, "cut a step into micro-batches of so many tokens, not into rows")
     scoring: str = _arg("trees", "how rows are scored: trees (each prompt once, packed) or padded")
     reference: str | None = _arg(None, "the fixed model: a path or hub id, or 'start' for the policy as it starts")
-    precompute_reference: bool = _arg(False, "compute the reference's log-probabilities once and free its memory")
+    reference_logp: str | None = _arg(
+        None, "the reference's log-probabilities: cached on disk (the default), once in memory, or live in every step"
+    )
+    cache_dir: str | None = _arg(None, "directory of the reference cache; $ASSENT_CACHE or ~/.cache/assent/reference")
     tokenizer: Any = _arg(None, "tokenizer, where it does not lie with the model")
     chat_template: str | None = _arg(None, "file with a chat template, where the tokenizer has none")
     dtype: str | None = _arg(
@@ -290,10 +293,15 @@ def _check_sense(settings: Settings, training: TrainingArguments, objective: Obj
 def _check_objective(settings: Settings, objective: Objective) -> None:
     """Refuse options that this objective does not read."""
     referenced = any(need.kind == "reference" for need in objective.needs)
-    if settings.reference is not None and not referenced:
-        raise AssentError(
-            f"reference is {settings.reference!r} and {objective!s} reads no reference; leave the option out"
-        )
+    for name in ("reference", "reference_logp", "cache_dir"):
+        if getattr(settings, name) is not None and not referenced:
+            raise AssentError(
+                f"{name} is {getattr(settings, name)!r} and {objective!s} reads no reference; leave the option out"
+            )
+    if settings.reference_logp not in (None, "cached", "memory", "live"):
+        raise AssentError(f"reference_logp is {settings.reference_logp!r}; expected 'cached', 'memory' or 'live'")
+    if settings.cache_dir is not None and settings.reference_logp not in (None, "cached"):
+        raise AssentError(f"cache_dir is not read with reference_logp={settings.reference_logp!r}; give one of them")
     fitted = any(getattr(part, "reliability", None) == "crossfit" for part in objective.walk())
     if settings.crossfit_scorer is not None and not fitted:
         raise AssentError(

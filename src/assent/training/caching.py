@@ -17,7 +17,7 @@ from assent.scoring.fingerprint import Fingerprint, fingerprint
 from assent.scoring.forward import causal_lm_of
 from assent.scoring.loading import LoadedModel, check_vocabulary, load_reference
 from assent.scoring.lora import base_of, is_adapter
-from assent.scoring.reference import SecondModel, computing
+from assent.scoring.reference import Precomputed, SecondModel, computing, precompute
 from assent.training.arguments import Settings, resolve
 
 TOKENS_PER_BATCH = 8192
@@ -91,6 +91,17 @@ def cached(
             tokens_per_batch=settings.max_tokens_per_batch or TOKENS_PER_BATCH,
             share=(training.process_index, ranks), wait=torch.distributed.barrier if ranks > 1 else None,
         )  # fmt: skip
+
+
+def in_memory(
+    training: Any, policy: nn.Module, reference: SecondModel | None, rows: Sequence[Any], pad: int, trees: bool
+) -> Precomputed:
+    """The same in memory, for one run: nothing is read or written."""
+    if getattr(policy, "quantization_method", None) is None:
+        policy.to(training.device)
+    half = _autocast(training)
+    with nullcontext() if half is None else torch.autocast(training.device.type, dtype=half):
+        return precompute(policy, rows, reference, pad_token_id=pad, trees=trees)
 
 
 def _autocast(training: Any) -> torch.dtype | None:

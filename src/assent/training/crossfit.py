@@ -79,7 +79,7 @@ def with_table(arguments: Mapping[str, Any], prepared: Prepared, objective: Obje
     kinds = {need.kind for need in objective.needs}
     if "reference" not in kinds or "kl_ref" in kinds:
         return prepared
-    once = replace(settings, precompute_reference=True)
+    once = replace(settings, reference_logp="memory", cache_dir=None)
     policy = make(once, training, objective, prepared.tokenizer, prepared.all_rows)
     return replace(prepared, table=policy.scorer.reference)
 

@@ -55,7 +55,8 @@ def dry_run(model: Any, data: Any, objective: str | Objective, output_dir: str, 
         shuffle=getattr(training, "train_sampling_strategy", "random") == "random", drop_last=training.dataloader_drop_last,
     )  # fmt: skip
     first = [prepared.rows[i] for i in next(iter(sampler))]
-    policy = make(settings, training, objective, prepared.tokenizer, prepared.all_rows)
+    live = dataclasses.replace(settings, reference_logp="live", cache_dir=None)  # nothing is written
+    policy = make(live, training, objective, prepared.tokenizer, first)
     state = objective.init(RunInfo(prepared.annotators))
     start = check_start(policy, objective, state, first[:16], nullcontext)
     configuration = _shown(settings, training, objective, str(output_dir))

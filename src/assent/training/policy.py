@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from torch import nn
 from assent.errors import AssentError
 from assent.objectives import Objective, step_loss
 from assent.scoring import engine
+from assent.scoring.cache import default_root
 from assent.scoring.causal_lm import CausalLMScorer
 from assent.scoring.forward import evaluating
 from assent.scoring.loading import (
@@ -22,14 +22,14 @@ from assent.scoring.loading import (
     check_vocabulary,
     from_memory,
     load_policy,
-    load_reference,
     load_tokenizer,
 )
 from assent.scoring.lora import LoraSpec, is_adapter
 from assent.scoring.protocol import check_needs
-from assent.scoring.reference import Precomputed, Reference, SecondModel, precompute
+from assent.scoring.reference import Precomputed, Reference, SecondModel
 from assent.training.arguments import Settings
-from assent.training.progress import say
+from assent.training.caching import cached, in_memory, other_reference, uncacheable
+from assent.training.progress import counting, say
 
 LIVE_TOLERANCE, HALF_TOLERANCE = 1e-6, 2e-2
 """Largest starting margin, in nats per sequence, where policy and reference are the same weights: float32, bfloat16."""
@@ -106,21 +106,40 @@ def make(
     """Policy, reference and scorer; what the objective needs and nobody provides is refused here.
 
     training: transformers' arguments (device and precision).  rows: all tokenised rows, whose reference
-    log-probabilities are computed now when that was asked for.  table: they were computed before.
+    log-probabilities are taken from the cache or computed now.  table: they were computed before.
     """
     loaded = load(settings)
     if loaded.stage == "full" and settings.merge:
         raise AssentError("merge needs an adapter; give lora_r or adapter, or leave merge out")
     check_vocabulary(loaded.model, tokenizer)
-    reference, same = None, False
-    if any(need.kind == "reference" for need in objective.needs):
-        reference, same = _reference(settings, training, loaded, rows, tokenizer.pad_token_id, table)
-    elif settings.precompute_reference:
-        raise AssentError(f"precompute_reference is set and {objective!s} reads no reference; leave the option out")
-    trees = wants_trees(settings, training) and takes_trees(loaded.model, reference)
+    referenced = any(need.kind == "reference" for need in objective.needs)
+    other = other_reference(settings, loaded.model) if referenced and table is None else None
+    trees = wants_trees(settings, training) and takes_trees(loaded.model, other)
+    reference = table
+    if referenced and table is None:
+        how = reference_logp(settings, training, objective, len(rows))
+        reference = _reference(how, settings, training, loaded, other, rows, tokenizer.pad_token_id, trees)
     scorer = CausalLMScorer(loaded.model, reference, tokenizer.pad_token_id, trees)
     check_needs(objective, scorer)
-    return Policy(loaded, scorer, same)
+    return Policy(loaded, scorer, referenced and settings.reference in (None, "start"))
+
+
+def reference_logp(settings: Settings, training: Any, objective: Objective, rows: int) -> str:
+    """Where the reference's log-probabilities come from: cached, memory or live; one line says why where not the cache."""
+    asked = "cached" if settings.cache_dir is not None else settings.reference_logp
+    if reason := uncacheable(objective):
+        if asked in ("cached", "memory"):
+            name, value = ("cache_dir", settings.cache_dir) if settings.cache_dir else ("reference_logp", asked)
+            raise AssentError(f"{name} is {value!r}, but {reason}; leave the option out")
+        say(f"the reference runs live: {reason}")
+        return "live"
+    if asked is not None:
+        return asked
+    visited = training.max_steps * training.per_device_train_batch_size * training.gradient_accumulation_steps
+    if 0 < visited * training.world_size < rows / 2:
+        say(f"the reference runs live: max_steps reaches less than half of the {rows} rows")
+        return "live"
+    return "cached"
 
 
 def wants_trees(settings: Settings, training: Any) -> bool:
@@ -139,10 +158,12 @@ def wants_trees(settings: Settings, training: Any) -> bool:
     return True
 
 
-def takes_trees(model: nn.Module, reference: Reference | None) -> bool:
+def takes_trees(model: nn.Module, reference: SecondModel | None) -> bool:
     """Make policy and reference ready for prefix trees; where one of them cannot, one line says why and rows are padded."""
-    models = [reference.model] if isinstance(reference, SecondModel) else []
-    for one in (*models, model):  # the policy last: it is changed only where the reference can follow
+    for one in (
+        *(() if reference is None else (reference.model,)),
+        model,
+    ):  # the policy last: it is changed only where the reference can follow
         if reason := engine.prepare(one):
             say(f"rows are padded, not packed into prefix trees: {reason}")
             return False
@@ -150,41 +171,21 @@ def takes_trees(model: nn.Module, reference: Reference | None) -> bool:
 
 
 def _reference(
-    settings: Settings, training: Any, loaded: LoadedModel, rows: Sequence[Any], pad: int, table: Precomputed | None
-) -> tuple[Reference, bool]:
-    """The reference, and whether it is the policy as it starts."""
-    start = settings.reference in (None, "start")
-    if table is not None:
-        return table, start
-    if start and settings.precompute_reference:
-        return _computed(training, loaded.model, rows, None, pad), True
-    if start:
-        return loaded.live_reference(), True
-    own = loaded.model
-    dtype = settings.dtype or str(own.dtype).removeprefix("torch.")
-    reference = load_reference(
-        settings.reference, dtype=dtype, attn_implementation=settings.attn_implementation,
-        trust_remote_code=settings.trust_remote_code,
-    )  # fmt: skip
-    if reference.model.get_input_embeddings().weight.shape[0] < own.get_input_embeddings().weight.shape[0]:
-        raise AssentError(
-            f"the reference {settings.reference!r} embeds fewer tokens than the model; both must share one tokenizer"
-        )
-    if settings.precompute_reference:
-        return _computed(training, own, rows, reference, pad), False
-    return reference, False
-
-
-def _computed(
-    training: Any, policy: nn.Module, rows: Sequence[Any], reference: Reference | None, pad: int
-) -> Precomputed:
-    """Reference log-probabilities of all rows, on the device and in the precision of the run."""
-    device = training.device
-    if getattr(policy, "quantization_method", None) is None:
-        policy.to(device)
-    half = torch.bfloat16 if training.bf16 else torch.float16 if training.fp16 else None
-    with nullcontext() if half is None else torch.autocast(device.type, dtype=half):
-        return precompute(policy, rows, reference, pad_token_id=pad)
+    how: str, settings: Settings, training: Any, loaded: LoadedModel, other: SecondModel | None, rows: Sequence[Any],
+    pad: int, trees: bool,
+) -> Reference:  # fmt: skip
+    """The reference: live, or its log-probabilities of all rows from the cache or from memory."""
+    if how == "live":
+        return other or loaded.live_reference()
+    if how == "memory":
+        return in_memory(training, loaded.model, other, rows, pad, trees)
+    root = default_root(settings.cache_dir)
+    with counting("reference log-probabilities") as progress:
+        cache, built = cached(
+            settings, training, loaded, other, rows, pad, root=root, trees=trees, progress=progress
+        )  # fmt: skip
+    say(f"reference: {built.found} sequences in the cache, {built.computed} computed ({cache.folder})")
+    return built.reference
 
 
 @dataclass(frozen=True)

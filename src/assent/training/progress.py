@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from transformers import TrainerCallback
@@ -17,6 +19,27 @@ def say(sentence: str) -> None:
     """One line on stderr, by the first rank only."""
     if first_rank():
         print(f"assent: {sentence}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A function of (done, total) that moves a bar on stderr, by the first rank and where stderr is a terminal."""
+    from tqdm.auto import tqdm
+
+    bar: Any = None
+
+    def move(done: int, total: int) -> None:
+        nonlocal bar
+        if bar is None and first_rank():
+            bar = tqdm(total=total, desc=what, dynamic_ncols=True, file=sys.stderr, unit="sequence", disable=None)
+        if bar is not None:
+            bar.update(done - bar.n)
+
+    try:
+        yield move
+    finally:
+        if bar is not None:
+            bar.close()
 
 
 class Progress(TrainerCallback):
