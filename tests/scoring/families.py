@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from hypothesis import strategies as st
 from tiny import VOCABULARY, Sequence
-from torch.overrides import TorchFunctionMode
+from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 
 from assent.scoring.batch import collate
 from assent.scoring.forward import kept_logits, token_values
@@ -82,6 +82,12 @@ def wide() -> Iterator[None]:
     """Lifts the casts to float32 inside norms, softmax, rotary embeddings and router of a float64 model."""
     with _Wide():
         yield
+
+
+def wide_again() -> tuple[Any, Any]:
+    """For checkpoints: the backward pass leaves ``wide``, so what was computed inside it enters it again."""
+    inside = any(isinstance(mode, _Wide) for mode in _get_current_function_mode_stack())
+    return contextlib.nullcontext(), wide() if inside else contextlib.nullcontext()
 
 
 Rows = tuple[list[Sequence], list[tuple[int, ...]]]
