@@ -148,6 +148,19 @@ def test_positions_alone_lose_the_prompt_without_windows_too():
         torch.testing.assert_close(masked, expected, rtol=0, atol=1e-7)
 
 
+class _LargestPlane(TorchDispatchMode):
+    """Entries of the largest matrix (last two dimensions) that an operation makes."""
+
+    largest = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for x in out if isinstance(out, tuple | list) else (out,):
+            if isinstance(x, torch.Tensor) and x.dim() > 1:
+                self.largest = max(self.largest, x.shape[-1] * x.shape[-2])
+        return out
+
+
 long_rows = st.lists(
     st.tuples(st.integers(0, 150), st.lists(st.integers(1, 90), min_size=1, max_size=4), st.booleans()),
     min_size=1, max_size=4,
@@ -177,6 +190,15 @@ def test_block_masks_are_the_dense_mask(shape, window, seed):
     assert attention.block_mask(batch, window) is mask  # made once for all layers
 
 
+def test_block_masks_are_made_without_a_mask_of_all_tokens():
+    batch = pack(*rows_of([(400, [300] * 4, False), (300, [200, 200], False)], 0))
+    with _LargestPlane() as seen:
+        mask = attention.block_mask(batch, None)
+    assert batch.tokens == 2300 and seen.largest <= 128 * 18 * 128
+    # of 18 x 18 blocks causal order alone would keep 171; other branches and the other tree are left out as well
+    assert int(mask.kv_num_blocks.sum() + mask.full_kv_num_blocks.sum()) < 110
+
+
 @pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
 @pytest.mark.parametrize(("window", "softcap"), [(None, None), (WINDOW, None), (None, 2.0), (WINDOW, 2.0)])
 def test_flex_attention_gives_what_branches_give(hard, window, softcap):
@@ -188,19 +210,6 @@ def test_flex_attention_gives_what_branches_give(hard, window, softcap):
         None, query, key, value, None, scaling=0.5, sliding_window=window, softcap=softcap, tree=hard
     )
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12 if softcap is None else 1e-6)
-
-
-class _LargestPlane(TorchDispatchMode):
-    """Entries of the largest matrix (last two dimensions) that an operation makes."""
-
-    largest = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out = func(*args, **(kwargs or {}))
-        for x in out if isinstance(out, tuple | list) else (out,):
-            if isinstance(x, torch.Tensor) and x.dim() > 1:
-                self.largest = max(self.largest, x.shape[-1] * x.shape[-2])
-        return out
 
 
 @pytest.mark.parametrize("name", ["llama", "gemma2"])

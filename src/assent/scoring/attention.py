@@ -173,16 +173,39 @@ def _capped(
     return nn.functional.dropout(weights, dropout) @ v
 
 
+BLOCK = 128
+"""Tokens of a side of FlexAttention's blocks."""
+
+
 def block_mask(tree: TreeBatch, window: int | None) -> Any:
-    """FlexAttention's block mask of the trees, one for each window of the model, made once for all layers."""
-    from torch.nn.attention.flex_attention import create_block_mask
+    """FlexAttention's block mask of the trees, one for each window of the model, made once for all layers.
+
+    Made a row of blocks at a time, so that a mask of all tokens by all tokens never exists.
+    """
+    from torch.nn.attention.flex_attention import BlockMask
 
     found = tree.masks.get(("block", window))
     if found is None:
         n = tree.tokens
-        found = create_block_mask(lambda b, h, q, k: sees(tree, q, k, window), None, None, n, n, device=tree.ids.device)
-        tree.masks["block", window] = found
+        places = torch.arange(-(-n // BLOCK) * BLOCK, device=tree.ids.device)
+        some, whole = [], []
+        for query in places.split(BLOCK):
+            seen = sees(tree, query[:, None].clamp(max=n - 1), places.clamp(max=n - 1), window)
+            tiles = (seen & (query[:, None] < n) & (places < n)).view(BLOCK, -1, BLOCK)
+            some.append(tiles.any(2).any(0))
+            whole.append(tiles.all(2).all(0))
+        full = torch.stack(whole)
+        found = tree.masks["block", window] = BlockMask.from_kv_blocks(
+            *_listed(torch.stack(some) & ~full), *_listed(full), BLOCK,
+            lambda b, h, query, key: sees(tree, query, key, window), (n, n),
+        )  # fmt: skip
     return found
+
+
+def _listed(blocks: Tensor) -> tuple[Tensor, Tensor]:
+    """[B, B] bool -> how many blocks each row has [1, 1, B], and which, those first [1, 1, B, B], as int32."""
+    order = blocks.int().argsort(dim=1, descending=True, stable=True)
+    return blocks.sum(1, dtype=torch.int32)[None, None], order.int()[None, None]
 
 
 _compiled: list[Any] = []
