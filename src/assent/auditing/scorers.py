@@ -79,9 +79,11 @@ def _scored(rows: list[Any], model: Any, reference: Any, tokenizer: Any, budget:
 
     from assent.objectives.base import Need
     from assent.scoring.causal_lm import CausalLMScorer
+    from assent.scoring.engine import prepare_all
     from assent.scoring.forward import evaluating
 
-    scorer = CausalLMScorer(model, reference, tokenizer.pad_token_id or 0)
+    trees = not prepare_all(model, None if reference is None else reference.model)
+    scorer = CausalLMScorer(model, reference, tokenizer.pad_token_id or 0, trees)
     needs = {Need("reference")} if reference is not None else set()
     size = [max(len(r.chosen.ids), len(r.rejected.ids)) for r in rows]
     order = np.argsort(size, kind="stable")

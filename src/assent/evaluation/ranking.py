@@ -17,6 +17,7 @@ from assent.objectives import Objective, RunInfo, parse, partial_sums
 from assent.objectives.reduction import combine
 from assent.scores import PairScores
 from assent.scoring.causal_lm import CausalLMScorer
+from assent.scoring.engine import prepare_all
 from assent.scoring.forward import evaluating
 from assent.scoring.loading import check_vocabulary, load_policy, load_reference, load_tokenizer
 from assent.scoring.protocol import check_needs
@@ -75,7 +76,8 @@ def evaluate(
     check_vocabulary(loaded.model, tokenizer)
     rows = tokenise(records, tokenizer, max_length=max_length)
     second = None if reference is None else load_reference(reference, dtype=dtype)
-    scorer = CausalLMScorer(loaded.model, second, rows.pad_id)
+    trees = not prepare_all(loaded.model, None if second is None else second.model)
+    scorer = CausalLMScorer(loaded.model, second, rows.pad_id, trees)
     check_needs(objective, scorer)
     return rank(scorer, rows.rows, objective, annotators=rows.annotators, batch_size=batch_size)
 

@@ -106,6 +106,11 @@ def prepare(model: nn.Module) -> str:
     return reason
 
 
+def prepare_all(*models: nn.Module | None) -> str:
+    """``prepare`` every model that is not None, in order; the first reason against, "" where all are ready."""
+    return next((reason for model in models if model is not None and (reason := prepare(model))), "")
+
+
 def _unsuited(model: nn.Module, inner: nn.Module) -> str:
     """Why a model cannot take trees, as far as its class and configuration tell; "" otherwise."""
     name, config = type(inner).__name__, getattr(inner, "config", None)

@@ -160,14 +160,9 @@ def wants_trees(settings: Settings, training: Any) -> bool:
 
 def takes_trees(model: nn.Module, reference: SecondModel | None) -> bool:
     """Make policy and reference ready for prefix trees; where one of them cannot, one line says why and rows are padded."""
-    for one in (
-        *(() if reference is None else (reference.model,)),
-        model,
-    ):  # the policy last: it is changed only where the reference can follow
-        if reason := engine.prepare(one):
-            say(f"rows are padded, not packed into prefix trees: {reason}")
-            return False
-    return True
+    if reason := engine.prepare_all(None if reference is None else reference.model, model):
+        say(f"rows are padded, not packed into prefix trees: {reason}")
+    return not reason
 
 
 def _reference(
