@@ -34,7 +34,7 @@ class HeadOptions:
     """
 
     chunk_elements: int = 1 << 22
-    keep_elements: int = 1 << 24
+    keep_elements: int = 1 << 25
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
@@ -69,11 +69,11 @@ def linear_head(module: nn.Module) -> LinearHead | None:
     from peft.tuners.lora import Linear as LoraLinear
     from peft.utils import ModulesToSaveWrapper
 
-    if type(module) is ModulesToSaveWrapper:
+    if _runs(module, ModulesToSaveWrapper):
         active = [name for name in module.active_adapters if name in module.modules_to_save]
         chosen = module.modules_to_save[active[0]] if active and not module.disable_adapters else module.original_module
         return LinearHead((module,), chosen) if _is_linear(chosen) else None
-    if type(module) is not LoraLinear or not _is_linear(module.base_layer):
+    if not _runs(module, LoraLinear) or not _is_linear(module.base_layer):
         return None
     active = [name for name in module.active_adapters if name in module.lora_A]
     if module.merged and module.disable_adapters:
@@ -145,9 +145,14 @@ def _checked(hidden: Tensor, targets: Tensor, wanted: Iterable[str], ref: Any) -
     return names
 
 
+def _runs(module: nn.Module, kind: type[nn.Module]) -> bool:
+    """Whether the module's forward is that of kind: FSDP2 gives modules a class of its own, with the forward kept."""
+    return isinstance(module, kind) and type(module).forward is kind.forward and "forward" not in vars(module)
+
+
 def _is_linear(module: nn.Module) -> bool:
     """Whether the module's forward is that of nn.Linear, on weights that can be sliced once they are gathered."""
-    if not isinstance(module, nn.Linear) or type(module).forward is not nn.Linear.forward or "forward" in vars(module):
+    if not _runs(module, nn.Linear):
         return False
     weight = module.weight
     return type(weight) in (Tensor, nn.Parameter) or hasattr(weight, "to_local")  # a shard; not a quantised subclass
