@@ -73,6 +73,12 @@ class Scores:
             raise AssentError("the scores carry no length; score with lengths or choose a sequence-level objective")
         return values / self.length
 
+    def column(self, name: str) -> Tensor:
+        """The values [C] of a column; an error that names the known ones when it is missing."""
+        if name not in self.columns:
+            raise _missing(name, self.columns)
+        return self.columns[name]
+
 
 @dataclass(frozen=True)
 class Labels:
@@ -149,8 +155,7 @@ class PairScores:
     def column(self, name: str) -> Tensor:
         """The values of a side column; an error that names the known ones when it is missing."""
         if name not in self.columns:
-            known = ", ".join(sorted(self.columns)) or "none"
-            raise AssentError(f"column {name!r} is not in the data (there: {known}); add it or map it with --columns")
+            raise _missing(name, self.columns)
         return self.columns[name].value
 
     def swapped(self) -> PairScores:
@@ -190,6 +195,10 @@ class GroupScores:
     def __len__(self) -> int:
         return int(self.group[-1]) + 1 if len(self.group) else 0
 
+    def ones(self) -> Tensor:
+        """[G] ones in the scores' dtype and device."""
+        return self.completions.logp.new_ones(len(self))
+
     def sum_groups(self, values: Tensor) -> Tensor:
         """Sum of ``values`` [C] over the completions of each group -> [G]."""
         return values.new_zeros(len(self)).index_add(0, self.group, values)
@@ -203,6 +212,11 @@ class GroupScores:
     def softmax(self, values: Tensor) -> Tensor:
         """exp(values) [C] over its sum in the group -> [C]."""
         return (values - self.log_sum_exp(values)[self.group]).exp()
+
+
+def _missing(name: str, there: Mapping[str, object]) -> AssentError:
+    known = ", ".join(sorted(there)) or "none"
+    return AssentError(f"column {name!r} is not in the data (there: {known}); add it or map it with --columns")
 
 
 def _other_side(name: str) -> str:
