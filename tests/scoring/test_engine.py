@@ -50,13 +50,14 @@ def both(name: str, way: str = "plain", dtype: torch.dtype = torch.float64, **ch
 
 
 def _with_lora(model, dtype):
-    """A rank-3 adapter on all linear layers of the trunk, both halves random."""
+    """A rank-3 adapter on all linear layers of the trunk, both halves random, as spread as the weights."""
+    spread = model.config.initializer_range
     model = fresh_adapter(model, LoraSpec(rank=3, alpha=6.0)).to(dtype)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, p in model.named_parameters():
             if "lora_B" in name:
-                p.copy_(0.3 * torch.randn(p.shape, generator=generator, dtype=dtype))
+                p.copy_(spread * torch.randn(p.shape, generator=generator, dtype=dtype))
     return model.eval()
 
 
@@ -139,7 +140,7 @@ def test_random_trees_wide(name, way):
     single = both(name, way, torch.float32, initializer_range=0.1)
 
     @given(random_rows)
-    @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
     def check(drawn):
         logp, gradient = differences(lifted, *drawn, casts=False)
         assert max(logp, gradient) < (1e-8 if name in EXPERTS else 1e-10)
@@ -229,7 +230,7 @@ def test_other_families_pass_the_probe_and_are_right(config):
 MAMBA = {"hidden_size": 16, "state_size": 4, "num_hidden_layers": 2}
 T5 = {"d_model": 16, "d_kv": 4, "d_ff": 24, "num_layers": 2, "num_heads": 4}
 REFUSED = {
-    "a state-space model": ("MambaConfig", MAMBA, "MambaForCausalLM "),
+    "a state-space model": ("MambaConfig", MAMBA, "MambaForCausalLM has layers other than full"),
     "an encoder and a decoder": ("T5Config", T5, "T5ForConditionalGeneration has an encoder and a decoder"),
     "an untested window": (
         "Starcoder2Config", {"sliding_window": WINDOW},
@@ -237,6 +238,10 @@ REFUSED = {
     ),
     "another untested window": (
         "Cohere2Config", {"sliding_window": WINDOW, "head_dim": 4}, "Cohere2ForCausalLM has a sliding window",
+    ),
+    "convolutions": (
+        "Lfm2Config", {"layer_types": ["conv", "full_attention"]},
+        "Lfm2ForCausalLM has layers other than full and sliding attention",
     ),
     "layers that lose the tree": ("StableLmConfig", {}, "StableLmForCausalLM gives other log-probabilities"),
     "no registry": (
