@@ -99,6 +99,20 @@ def test_other_models_formats_and_paths_have_other_keys(folder: Path, capsys: py
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("more", [[], ["--reference", "other"], ["--lora-r", "2"], ["--scoring", "padded", "--bf16"]])
+def test_training_finds_every_row_that_was_built(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str]
+) -> None:
+    more = [str(folder / word) if word == "other" else word for word in more]
+    key = told(capsys, *build(folder, *more))["key"]
+    words = ["--model", folder / "model", "--data", folder / "pairs.jsonl", "--use-cpu", "--output-dir", tmp_path / "o"]
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", *map(str, words), "--objective", "dpo()", "--eval-fraction", "0.25", *more])
+    printed = capsys.readouterr().err
+    assert stopped.value.code in (0, None)
+    assert "24 sequences in the cache, 0 computed" in printed and key in printed
+
+
 def test_damage_is_told_and_mended(folder: Path, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told(capsys, *build(folder))
     (path,) = root.glob("*/*.safetensors")

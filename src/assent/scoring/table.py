@@ -140,6 +140,6 @@ def batches(
         if batch and (len(batch) + len(group)) * max(lengths[i] for i in group) > budget:
             yield batch
             batch = []
-        batch = batch + group
+        batch += group
     if batch:
         yield batch
