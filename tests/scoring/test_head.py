@@ -60,7 +60,7 @@ def gradients(values: list[Tensor], sources: list[Tensor]) -> list[Tensor]:
     return torch.autograd.grad(total, sources)
 
 
-def agree(got, expected: list[Tensor], names: tuple[str, ...], sources: list[Tensor]) -> None:
+def assert_agree(got, expected: list[Tensor], names: tuple[str, ...], sources: list[Tensor]) -> None:
     found = [getattr(got, name) for name in names]
     for a, b in zip(found, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
@@ -93,7 +93,7 @@ def test_values_and_gradients_are_those_of_log_softmax(wanted, frozen, bias):
         got = head_values(
             head, hidden, targets, wanted=wanted, softcap=softcap, scale=scale, options=options, ref=(other, ref_hidden)
         )
-        agree(got, plain(z, targets, names, ref_z), names, sources)
+        assert_agree(got, plain(z, targets, names, ref_z), names, sources)
         assert [n for n in ("logp", *EXTRAS) if getattr(got, n) is not None] == ["logp", *sorted(wanted)]
 
 
@@ -136,7 +136,7 @@ def test_gradients_of_a_tied_embedding_add_up():
     ids, targets = torch.randint(0, V, (2, T))
     names = ("logp", "entropy")
     got = head_values(head, embedding(ids), targets, wanted=["entropy"], options=HeadOptions(7, 0))
-    agree(got, plain(embedding(ids) @ embedding.weight.t(), targets, names), names, [embedding.weight])
+    assert_agree(got, plain(embedding(ids) @ embedding.weight.t(), targets, names), names, [embedding.weight])
 
 
 @pytest.mark.parametrize("base_trained", [False, True], ids=["base frozen", "base trained"])
@@ -158,7 +158,7 @@ def test_a_lora_on_the_head_runs_in_tiles(base_trained, bias):
             head.base_layer.weight + 1.5 * head.lora_B["default"].weight @ head.lora_A["default"].weight
         )  # alpha / r
         merged = nn.functional.linear(hidden, weight, head.base_layer.bias)
-        agree(got, plain(merged, targets, names, other(hidden.detach())), names, sources)
+        assert_agree(got, plain(merged, targets, names, other(hidden.detach())), names, sources)
 
 
 def test_states_of_an_adapter_are_told_apart():
@@ -169,13 +169,13 @@ def test_states_of_an_adapter_are_told_apart():
     assert base == LinearHead((head,), head.base_layer)
     got = head_values(head, hidden, targets, wanted=["kl_ref"], ref=(base, hidden))
     ref_z = head.base_layer(hidden).detach()
-    agree(got, plain(head(hidden), targets, ("logp", "kl_ref"), ref_z), ("logp", "kl_ref"), [hidden])
+    assert_agree(got, plain(head(hidden), targets, ("logp", "kl_ref"), ref_z), ("logp", "kl_ref"), [hidden])
     with model.disable_adapter():
-        agree(head_values(head, hidden, targets), plain(ref_z, targets, ("logp",)), ("logp",), [])
+        assert_agree(head_values(head, hidden, targets), plain(ref_z, targets, ("logp",)), ("logp",), [])
     before = head(hidden).detach()
     model.merge_adapter()
     assert linear_head(head).lora_b is None
-    agree(head_values(head, hidden, targets), plain(before, targets, ("logp",)), ("logp",), [])
+    assert_agree(head_values(head, hidden, targets), plain(before, targets, ("logp",)), ("logp",), [])
 
 
 def other_heads() -> dict[str, nn.Module]:
@@ -203,7 +203,7 @@ def test_any_other_head_runs_in_checkpointed_chunks(name):
             ref=(ref, hidden),
         )  # fmt: skip
         z, ref_z = (shaped(m(hidden), 0.7, 2.0, 1.2) for m in (head, ref))
-        agree(got, plain(z, targets, names, ref_z.detach()), names, sources)
+        assert_agree(got, plain(z, targets, names, ref_z.detach()), names, sources)
 
 
 def test_dropout_of_an_adapter_is_drawn_once():
@@ -215,7 +215,7 @@ def test_dropout_of_an_adapter_is_drawn_once():
     torch.manual_seed(3)
     expected = plain(head(hidden), targets, ("logp",))
     torch.manual_seed(4)  # the backward draws what the forward drew, whatever came between
-    agree(got, expected, ("logp",), [hidden, head.lora_B["default"].weight])
+    assert_agree(got, expected, ("logp",), [hidden, head.lora_B["default"].weight])
     model.eval()
     assert linear_head(head) is not None
 
@@ -232,7 +232,9 @@ def test_a_head_trained_whole_beside_an_adapter():
     weight = head.modules_to_save["default"].weight
     weight.data.add_(1)
     assert linear_head(head).linear is head.modules_to_save["default"]
-    agree(head_values(head, hidden, targets), plain(head(hidden), targets, ("logp",)), ("logp",), [hidden, weight])
+    assert_agree(
+        head_values(head, hidden, targets), plain(head(hidden), targets, ("logp",)), ("logp",), [hidden, weight]
+    )
     with model.disable_adapter():
         assert linear_head(head).linear is head.original_module
 
