@@ -120,6 +120,15 @@ def test_float32(name):
     assert found.dtype == torch.float32 and (found - expected).abs().max() < 1e-5
 
 
+@pytest.mark.parametrize("name", ["llama", "gemma2", "mixtral"])
+def test_half_precision_passes_the_probe(name):
+    plain, ours = both(name, dtype=torch.bfloat16)
+    sequences, rows = rows_of(HARD, 0)
+    with torch.no_grad():
+        found, expected = values(ours, pack(sequences, rows)).logp, plain_values(plain, sequences)
+    assert found.dtype == torch.float32 and (found - expected).abs().max() < 0.1
+
+
 @given(random_rows)
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_random_trees_on_a_window(drawn):
