@@ -186,3 +186,13 @@ def test_intervals_cover_in_short():
     reliabilities, noise = coverage(40, **WORLDS["six, temperature to fit"])
     assert 0.91 <= reliabilities <= 0.99
     assert noise >= 0.85
+
+
+def test_margins_that_say_nothing_leave_the_noise_rate_open():
+    draw = torch.Generator().manual_seed(0)
+    logit = torch.randn(2000, generator=draw, dtype=torch.float64)
+    answers = (torch.rand(2000, generator=draw, dtype=torch.float64) < 0.6).double()
+    labels = Labels(torch.arange(2000), torch.arange(2000) % 2, answers)
+    found = estimate(logit, labels, 2)
+    limits = intervals(found, logit, labels)
+    assert limits.noise_rate_low < 0.05 and limits.noise_rate_high > 0.95

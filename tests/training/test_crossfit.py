@@ -12,6 +12,7 @@ from small_run import largest_difference, pair_dicts, token_pairs, write_jsonl
 
 from assent import AssentError, parse, train
 from assent.robust.estimation import estimate
+from assent.scores import Labels
 from assent.training import crossfit
 from assent.training.batches import rows_only
 
@@ -73,10 +74,10 @@ def test_a_cross_fitted_run(
         assert [sides[i] for i in margins["row"].tolist()] == [1 - fold] * len(margins["row"])
         logit[margins["row"]] = margins["logit"]
         assert (folder / f"fold-{fold}" / "config.json").is_file(), "a fold is an ordinary run"
-    expected = estimate(logit, rows_only(prepared).labels, 3, start=0.9)
-    names = found.trainer.annotators
-    assert [written["annotators"][n]["reliability"] for n in names] == pytest.approx(expected.eta.tolist(), abs=1e-9)
-    assert all(row["low"] <= row["reliability"] <= row["high"] for row in written["annotators"].values())
+    expected, _, note = crossfit._told_apart(logit, rows_only(prepared).labels, 3, 0.9)
+    names, etas = found.trainer.annotators, [0.9] * 3 if note else expected.eta.tolist()
+    assert [written["annotators"][n]["reliability"] for n in names] == pytest.approx(etas, abs=1e-9)
+    assert written["note"] == note and written["noise_rate"] == pytest.approx(expected.noise_rate)
     assert found.steps == 8 and "crossfit/reliabilities.json" in (tmp_path / "out" / "README.md").read_text()
 
 
@@ -101,6 +102,56 @@ def test_resuming_picks_up_at_the_unfinished_fold(
     assert trained == ["fold-0", "fold-1", "fold-1", "b"]
     assert largest_difference(straight.model, resumed.model) == 0.0
     assert straight.reliability == resumed.reliability
+
+
+def _world(pairs: int, etas: list[float], shared: float = 0.0, gold: int = 0) -> tuple[torch.Tensor, Labels]:
+    """Logits of the stored order, N(0, 4), and labels of annotators in turn; some pairs are judged by all of them."""
+    draw = torch.Generator().manual_seed(3)
+    logit = 2.0 * torch.randn(pairs, generator=draw, dtype=torch.float64)
+    truth = torch.rand(pairs, generator=draw, dtype=torch.float64) < torch.sigmoid(logit)
+    pair, who = [], []
+    for i in range(pairs):
+        everyone = range(len(etas)) if i < shared * pairs else [i % len(etas)]
+        pair += [i] * len(everyone)
+        who += list(everyone)
+    pair, who = torch.tensor(pair), torch.tensor(who)
+    right = torch.rand(len(pair), generator=draw, dtype=torch.float64) < torch.tensor(etas)[who]
+    known = torch.arange(len(pair)) >= len(pair) - gold
+    return logit, Labels(pair, who, (truth[pair] == (right | known)).double(), gold=known)
+
+
+def test_margins_that_tell_right_from_wrong_decide() -> None:
+    logit, labels = _world(2000, [0.9, 0.6])
+    found, _, note = crossfit._told_apart(logit, labels, 2, 0.9)
+    assert note == ""
+    assert found.eta.tolist() == pytest.approx(estimate(logit, labels, 2).eta.tolist())
+    assert found.eta.tolist() == pytest.approx([0.9, 0.6], abs=0.05)
+
+
+@pytest.mark.parametrize("factor", [-0.3, 0.0])
+def test_margins_against_the_labels_do_not_turn_them_round(factor: float) -> None:
+    logit, labels = _world(2000, [0.7, 0.7])
+    noise = torch.randn(2000, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    margins = factor * logit + noise
+    _, limits, note = crossfit._told_apart(margins, labels, 2, 0.9)
+    assert limits.noise_rate_high >= 0.5
+    assert "do not tell right labels from wrong ones" in note and "all reliabilities stay at 0.9" in note
+
+
+def test_agreement_decides_where_margins_point_the_wrong_way() -> None:
+    logit, labels = _world(2000, [0.95, 0.8, 0.6], shared=1.0)
+    found, limits, note = crossfit._told_apart(-logit, labels, 3, 0.9)
+    assert "rest on agreement alone" in note
+    assert found.eta.tolist() == pytest.approx(estimate(None, labels, 3).eta.tolist())
+    truth = torch.tensor([0.95, 0.8, 0.6], dtype=torch.float64)  # three annotators tell little of each other
+    assert bool(((limits.low <= truth) & (truth <= limits.high)).all())
+
+
+def test_gold_labels_may_say_that_most_labels_are_wrong() -> None:
+    logit, labels = _world(2000, [0.25], gold=200)
+    found, _, note = crossfit._told_apart(logit, labels, 1, 0.9)
+    assert note == "" and found.rests_on == "gold"
+    assert found.eta.tolist() == pytest.approx([0.25], abs=0.05)
 
 
 @pytest.mark.slow

@@ -20,6 +20,10 @@ from assent.robust.likelihood import PHI_EDGE, Model, Point, prepare
 from assent.scores import Labels
 
 
+OPEN = 1e-4
+"""Limits of a reliability nearer than this to both 0 and 1 say that nothing is known of it."""
+
+
 @dataclass(frozen=True)
 class Intervals:
     """Confidence limits at ``level``: low, high [K] of every eta; of the noise rate; of the temperature.
@@ -107,6 +111,10 @@ def _combine(noise: float, eta, known, weights, low, high, wider, wider_noise: f
     many = max(1.0, float(share.sum() ** 2 / (share**2).sum().clamp(min=1e-300)))
     middle = math.sqrt((below**2 + above**2) / 2)
     below, above = (middle * (side / max(middle, 1e-300)) ** (many**-0.5) for side in (below, above))
+    # annotators of whom the data say nothing: their correlations are those of noise, so their limits add up as they are
+    unknown = weights * ((low < OPEN) & (high > 1 - OPEN))
+    below = max(below, float((unknown * (eta - low)).sum()))
+    above = max(above, float((unknown * (high - eta)).sum()))
     return max(0.0, noise - above), min(1.0, noise + below)
 
 

@@ -19,9 +19,10 @@ from torch import Tensor
 from assent.errors import AssentError
 from assent.objectives import Objective, Sum
 from assent.objectives.parts import within
-from assent.robust.estimation import estimate
-from assent.robust.intervals import intervals
+from assent.robust.estimation import Estimate, estimate
+from assent.robust.intervals import Intervals, intervals
 from assent.robust.lcpo import LCPO
+from assent.scores import Labels
 from assent.scoring.forward import evaluating
 from assent.training.arguments import resolve
 from assent.training.batches import StepSampler, planned_steps, rows_only, split
@@ -33,6 +34,9 @@ from assent.training.progress import say
 from assent.training.ranks import first_rank
 
 SCHEMA, MARGINS, SHOWN = 1, "margins.safetensors", 20
+EITHER = 1.92
+"""Nats by which the labels must be likelier than their mirror image: half the 95 % quantile of chi-squared."""
+
 PRIOR_FROM = 5
 """With this many annotators their spread is estimated too (empirical Bayes), so that few labels do not decide alone."""
 
@@ -193,9 +197,7 @@ def _estimated(logit: Tensor, prepared: Prepared, term: LCPO, number: int, folde
     """Reliabilities by name, shown and written with their intervals."""
     labels = rows_only(prepared.rows).labels
     names = prepared.annotators
-    prior = "fit" if len(names) >= PRIOR_FROM else None
-    found = estimate(logit, labels, len(names), start=term.start, prior=prior)
-    limits = intervals(found, logit, labels)
+    found, limits, note = _told_apart(logit, labels, len(names), term.start)
     counts = torch.bincount(labels.annotator, minlength=len(names)).tolist()
     table = {
         name: {"reliability": e, "low": low, "high": high, "labels": n}
@@ -203,24 +205,53 @@ def _estimated(logit: Tensor, prepared: Prepared, term: LCPO, number: int, folde
             names, found.eta.tolist(), limits.low.tolist(), limits.high.tolist(), counts, strict=True
         )
     }
-    content = {
-        "schema": SCHEMA, "round": number, "annotators": table, "noise_rate": found.noise_rate,
-        "noise_rate_low": limits.noise_rate_low, "noise_rate_high": limits.noise_rate_high,
-        "temperature": found.temperature, "rests_on": found.rests_on, "pairs": len(prepared.rows),
-        "fingerprint": prepared.records.fingerprint,
-    }  # fmt: skip
-    text = json.dumps(content, indent=1)
-    folder.mkdir(parents=True, exist_ok=True)
-    names = [f"round-{number}.json"] + (["reliabilities.json"] if number == term.rounds else [])
-    for name in names if first_rank() else ():
-        write_aside(folder / name, lambda p: p.write_text(text))
     say(
         f"cross-fitting: noise rate {found.noise_rate:.3f} ({limits.noise_rate_low:.3f} to "
         f"{limits.noise_rate_high:.3f}), temperature {found.temperature:.3g}, rests on {found.rests_on}"
     )
+    if note:
+        say(f"cross-fitting: {note}")
+    if note and found.rests_on == "model":
+        table = {name: row | {"reliability": term.start} for name, row in table.items()}
+    content = {
+        "schema": SCHEMA, "round": number, "annotators": table, "noise_rate": found.noise_rate,
+        "noise_rate_low": limits.noise_rate_low, "noise_rate_high": limits.noise_rate_high,
+        "temperature": found.temperature, "rests_on": found.rests_on, "note": note, "pairs": len(prepared.rows),
+        "fingerprint": prepared.records.fingerprint,
+    }  # fmt: skip
+    text = json.dumps(content, indent=1)
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [f"round-{number}.json"] + (["reliabilities.json"] if number == term.rounds else [])
+    for name in files if first_rank() else ():
+        write_aside(folder / name, lambda p: p.write_text(text))
     for name, row in sorted(table.items(), key=lambda item: item[1]["reliability"])[:SHOWN]:
         say(f"  {name}: {row['reliability']:.3f} ({row['low']:.3f} to {row['high']:.3f}), {row['labels']} labels")
     return {name: row["reliability"] for name, row in table.items()}
+
+
+def _told_apart(logit: Tensor, labels: Labels, annotators: int, start: float) -> tuple[Estimate, Intervals, str]:
+    """The estimate with its intervals, and a sentence where the margins must not decide which side is right.
+
+    Margins that do not predict held-out labels leave the noise rate open; beyond 1/2 it is the mirror image, in which
+    every label would be turned round.  Unless gold labels say so, most labels are taken to be right: where the interval
+    of the noise rate reaches 1/2, or the mirror image is about as likely, agreement decides alone, and without it every
+    reliability stays at ``start``.
+    """
+    prior = "fit" if annotators >= PRIOR_FROM else None
+    found = estimate(logit, labels, annotators, start=start, prior=prior)
+    limits = intervals(found, logit, labels)
+    either = found.log_likelihood - found.mirror_log_likelihood < EITHER
+    if found.rests_on == "gold" or (limits.noise_rate_high < 0.5 and not either):
+        return found, limits, ""
+    why = (
+        f"the held-out margins do not tell right labels from wrong ones (noise rate {limits.noise_rate_low:.2f} "
+        f"to {limits.noise_rate_high:.2f}, and no gold labels)"
+    )
+    mend = "mark some labels as gold, train the folds longer or shorter, or use reliability='audit:DIR'"
+    if found.rests_on == "model":
+        return found, limits, f"{why}: all reliabilities stay at {start:g}; {mend}"
+    alone = estimate(None, labels, annotators, start=max(start, 0.6), prior=prior, pairs=len(logit))
+    return alone, intervals(alone, None, labels), f"{why}: reliabilities rest on agreement alone; {mend}"
 
 
 def _read(path: Path, annotators: tuple[str, ...]) -> dict[str, float] | None:
