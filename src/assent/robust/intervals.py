@@ -19,7 +19,6 @@ from assent.robust.information import Scores, covariance, inflation, scores_at
 from assent.robust.likelihood import PHI_EDGE, Model, Point, prepare
 from assent.scores import Labels
 
-
 OPEN = 1e-4
 """Limits of a reliability nearer than this to both 0 and 1 say that nothing is known of it."""
 
