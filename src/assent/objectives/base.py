@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from assent.objectives.parts import Need, RunInfo, State
-from assent.scores import GroupScores, PairScores, Scores
-from assent.shapes import PerCompletion, PerPair, PerRow
+from assent.scores import PairScores, Scores
+from assent.shapes import PerPair, PerRow
 
 
 class Term(NamedTuple):
@@ -136,29 +136,3 @@ class PairwiseObjective(Objective):
             return stored
         target = scores.target.to(stored)
         return target * stored + (1 - target) * self.ordered(scores.swapped(), state)
-
-
-class LabelledObjective(Objective):
-    """An objective of single completions, each labelled desirable or not; pairs are read as two labelled completions."""
-
-    data = "labelled"
-
-    def sided(self, scores: Scores, state: State) -> tuple[PerCompletion, PerCompletion]:
-        """The losses [C] of every completion if it is desirable, and if it is not."""
-        raise TypeError(f"{type(self).__name__} defines no loss of a labelled completion")
-
-    def __call__(self, scores: Scores, state: State | None = None) -> PerCompletion:
-        """The loss of each completion [C] under its label; a label between 0 and 1 mixes the two."""
-        state = self.init(RunInfo()) if state is None else state
-        desirable, undesirable = self.sided(scores, state)
-        label = scores.column("label").to(desirable)
-        return label * desirable + (1 - label) * undesirable
-
-
-class GroupObjective(Objective):
-    """An objective of groups of completions of one prompt, one loss per group [G]."""
-
-    data = "groups"
-
-    def __call__(self, scores: GroupScores, state: State | None = None) -> PerRow:
-        raise TypeError(f"{type(self).__name__} defines no loss of a group")
