@@ -10,8 +10,12 @@ class AssentError(ValueError):
     """A user's mistake, told in one sentence; the command line shows it without a traceback and exits with 2."""
 
 
+_MANY = 40
+"""A sentence with more names than this is not read."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The end of an error message: the nearest known names, or all of them when none is near.
+    """The end of an error message: the nearest known names, or all of them when none is near and they are few.
 
     >>> did_you_mean("dop", ["dpo", "ipo"])
     "did you mean 'dpo'?"
@@ -20,4 +24,6 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
     if near:
         return "did you mean " + " or ".join(repr(n) for n in near) + "?"
+    if len(known) > _MANY:
+        return f"none of the {len(known)} known names is near it"
     return "known: " + ", ".join(known)

@@ -38,6 +38,7 @@ def fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., s
         assert lines, printed.err
         left = set(tmp_path.rglob("*")) - before
         assert not [p for p in left if p.is_file() and p.name != "bad_rows.jsonl"], left
+        assert not (tmp_path / "out").exists() or tmp_path / "out" in before
         return lines[-1]
 
     return run
@@ -53,7 +54,10 @@ BAD_FILES = {
     "not JSON": ('{"prompt": "a", "chosen"\n', "line 1"),
     "a missing column": ([{"prompt": "a", "chosen": "b"}], "rejected"),
     "a misspelt column": ([{"prompt": "a", "chosen": "b", "rejectd": "c"}], "rejected"),
-    "a number for a text": ([PAIR, PAIR | {"chosen": 3}], "line 2"),
+    "a number for a text": (
+        [PAIR, PAIR | {"chosen": 3}],
+        "line 2 (row 1, counted from 0), column 'chosen': 3 is an int",
+    ),
     "no completion": ([PAIR, PAIR | {"rejected": None}], "line 2"),
     "a weight that is not a number": ('{"prompt": "a", "chosen": "b", "rejected": "c", "weight": NaN}', "weight"),
     "a negative weight": ([PAIR | {"weight": -1}], "weight"),
@@ -98,7 +102,7 @@ def test_files_that_are_not_there_or_not_readable(verb: str, fails: Callable[...
         ({"--objective": "weighted(dpo(), column='confidence')"}, "confidence"),
         ({"--objective": "lcpo(dpo(), reliability='audit:nowhere')"}, "nowhere"),
         ({"--objective": "simpo()", "--reference": "start"}, "reference"),
-        ({"--objective": "dpo()", "--crossfit-scorer": "text"}, "crossfit"),
+        ({"--objective": "dpo()", "--crossfit-scorer": "text"}, "crossfit_scorer is 'text' and dpo(beta=0.1)"),
         ({"--learning-rat": "1e-4"}, "learning_rate"),
         ({"--learning-rate": "fast"}, "learning"),
         ({"--model": "no/such/folder/anywhere"}, "no/such/folder/anywhere"),
@@ -116,6 +120,26 @@ def test_bad_training_options(
         "--output-dir": str(tmp_path / "out"),
     } | change
     assert words in fails("train", *[word for pair in options.items() for word in pair])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (["--scorer", "logits:score"], "--scorer logits:score: no column 'score'"),
+        (["--scorer", "magic"], "no such scorer"),
+        (["--apply", "nothing.jsonl"], "cannot read the decisions nothing.jsonl (No such file or directory)"),
+        (["--apply", "nothing.jsonl", "--no-text"], "audits nothing"),
+    ],
+)
+def test_bad_audit_options(change: list[str], words: str, fails: Callable[..., str], tmp_path: Path) -> None:
+    file = write(tmp_path / "prefs.jsonl", GOOD)
+    assert words in fails("audit", file, "--out", tmp_path / "out", *change)
+
+
+def test_a_folder_of_the_users_stays_when_the_audit_is_refused(fails: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    assert "empty" in fails("audit", write(tmp_path / "prefs.jsonl", ""), "--out", tmp_path / "out")
+    assert (tmp_path / "out").is_dir()
 
 
 def test_models_without_weights_or_tokenizer_parts(fails: Callable[..., str], tmp_path: Path) -> None:

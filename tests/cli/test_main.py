@@ -28,6 +28,23 @@ def test_unknown_verbs_get_the_nearest_known_one(capsys: pytest.CaptureFixture[s
     assert "did you mean 'audit'?" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["inspect"], "Missing argument"),
+        (["inspect", "a.jsonl", "b.jsonl"], "unexpected extra argument (b.jsonl)"),
+        (["demo", "--seed", "x"], "'--seed'"),
+        (["audit", "a.jsonl", "--nothing"], "No such option: --nothing"),
+        (["train", "--lora-r"], "'--lora-r' requires an argument"),
+    ],
+)
+def test_words_that_no_option_reads(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _exit(words) == 2
+    printed = capsys.readouterr()
+    assert said in printed.err.replace("argument(s)", "argument") and f"assent {words[0]} --help" in printed.err
+    assert printed.err.count("\n") == 1 and printed.out == ""
+
+
 @pytest.mark.parametrize("verb", sorted(VERBS))
 def test_every_verb_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert _exit([verb, "--help"]) == 0

@@ -89,7 +89,7 @@ def test_gz_and_memory_and_columns(tmp_path):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"chosen": 3}, "line 4 (row 3, counted from 0), column 'chosen': 3 is a int; expected text or"),
+        ({"chosen": 3}, "line 4 (row 3, counted from 0), column 'chosen': 3 is an int; expected text or"),
         ({"chosen": None}, "column 'chosen': missing; expected text"),
         ({"chosen": "same", "rejected": "same"}, "column 'rejected': equals 'chosen'"),
         ({"annotator": [1]}, "column 'annotator': [1] is a list; expected the annotator's name"),
@@ -100,7 +100,7 @@ def test_gz_and_memory_and_columns(tmp_path):
         ({"margin": "wide"}, "column 'margin': 'wide' is not a number"),
         ({"margin": float("inf")}, "column 'margin': inf; expected a finite number"),
         ({"gold": "perhaps"}, "column 'gold': 'perhaps' is a str; expected true or false"),
-        ({"rationale": 7}, "column 'rationale': 7 is a int; expected text"),
+        ({"rationale": 7}, "column 'rationale': 7 is an int; expected text"),
         ({"chosen": [{"role": "assistant", "content": 1}]}, "message 0 has content 1; expected text"),
         ({"chosen": [{"content": "x"}]}, "message 0 has role None"),
         ({"chosen": []}, "expected a list of messages that is not empty"),
@@ -136,7 +136,7 @@ def test_groups_labelled_sft():
     assert labelled.kind == "labelled" and labelled.rows[0].label is True
     sft = read([{"prompt": "p", "completion": "c", "label": True}], kind="sft")
     assert sft.kind == "sft" and sft.rows[0].label is None
-    with pytest.raises(AssentError, match="column 'label': 1 is a int; expected true or false"):
+    with pytest.raises(AssentError, match="column 'label': 1 is an int; expected true or false"):
         read([{"prompt": "p", "completion": "c", "label": 1}])
     with pytest.raises(AssentError, match="2 scores for 3 completions"):
         read([{"prompt": "p", "completions": ["a", "b", "c"], "scores": [1, 2]}])

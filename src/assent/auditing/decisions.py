@@ -30,7 +30,9 @@ def read_decisions(path: str | os.PathLike[str], fingerprint: str, rows: int) ->
     try:
         lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeError) as error:
-        raise AssentError(f"cannot read the decisions {path} ({error}); expected a decisions.jsonl") from error
+        raise AssentError(
+            f"cannot read the decisions {path} ({error.strerror or error}); expected a decisions.jsonl"
+        ) from error
     if not lines:
         raise AssentError(f"{path} is empty; expected the data file's hash and one decision a line")
     head = _object(path, 1, lines[0])

@@ -59,10 +59,23 @@ def audit(
     name = parse_scorer(scorer)
     if features_from and name.kind != "text":
         raise AssentError(f"--features-from is read by --scorer text only; the scorer is {name}")
-    if out is not None:
-        from assent.auditing.result import make_folder
+    if out is None:
+        return _audit(source, out, name, features_from, columns, bad_rows, seed, progress, started)
+    from assent.auditing.result import make_folder
 
-        make_folder(out)  # before the work, so that a wrong path costs nothing
+    new = not Path(out).expanduser().exists()
+    folder = make_folder(out)  # before the work, so that a wrong path costs nothing
+    try:
+        return _audit(source, out, name, features_from, columns, bad_rows, seed, progress, started)
+    finally:
+        if new and not any(folder.iterdir()):
+            folder.rmdir()  # the audit was refused: it leaves nothing
+
+
+def _audit(
+    source: Any, out: str | Path | None, name: ScorerName, features_from: Sequence[str],
+    columns: Mapping[str, str] | None, bad_rows: Any, seed: int, progress: Progress | None, started: float,
+) -> AuditResult:  # fmt: skip
     table, records, logit = _table(source, name, columns, bad_rows, out)
     if name.kind == "text":
         scored = _score_text(table, features_from, seed, progress)
@@ -90,9 +103,13 @@ def _table(
         if name.arguments[0] != "logit" and columns.get(name.arguments[0]) != "logit":
             columns[name.arguments[0]] = "logit"
     path = Path(out) / "bad_rows.jsonl" if out is not None and bad_rows == "skip" else None
-    records = source if isinstance(source, Records) else read(
-        source, columns=columns or None, bad_rows=bad_rows, bad_rows_path=path
-    )  # fmt: skip
+    try:
+        records = source if isinstance(source, Records) else read(
+            source, columns=columns or None, bad_rows=bad_rows, bad_rows_path=path
+        )  # fmt: skip
+    except AssentError as error:  # the renaming was ours; the user wrote --scorer
+        asked = f"--columns {name.arguments[0]}=logit" if name.kind == "logits" else ""
+        raise AssentError(str(error).replace(asked, f"--scorer {name}") if asked else str(error)) from None
     table = from_records(records)
     logit = column_logits(table, name.arguments[0]) if name.kind == "logits" else None
     return table, records, logit

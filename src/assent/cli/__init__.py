@@ -46,13 +46,19 @@ def _run(verb: str, arguments: Sequence[str]) -> None:
     """Build the verb's command and run it."""
     import typer
 
-    from assent.cli.guard import guarded
+    from assent.cli.guard import guarded, stop
 
     module = import_module(f"assent.cli.{verb}")
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     settings = {"help_option_names": ["-h", "--help"]} | getattr(module, "CONTEXT", {})
     app.command(name=verb, context_settings=settings)(guarded(getattr(module, verb)))
-    app(args=list(arguments), prog_name=f"assent {verb}")
+    try:
+        code = app(args=list(arguments), prog_name=f"assent {verb}", standalone_mode=False)
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # what typer and click have in common: a word that no option reads
+            raise
+        stop(f"{error.format_message().rstrip('.')}; assent {verb} --help tells the options")
+    raise SystemExit(code if isinstance(code, int) else 0)
 
 
 def _overview() -> str:

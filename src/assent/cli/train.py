@@ -27,7 +27,7 @@ def train(context: typer.Context, **given: Any) -> None:
         if arguments.get(name) is None:
             raise AssentError(f"--{name.replace('_', '-')} is missing; give it on the command line or in --config")
     if arguments.get("crossfit_scorer") == "text":
-        arguments["crossfit_scorer"] = _text_margins
+        arguments["crossfit_scorer"] = TextMargins()
     if dry_run:
         _dry_run(arguments, as_json)
         return
@@ -76,14 +76,19 @@ def _dry_run(arguments: dict[str, Any], as_json: bool) -> None:
     print(plan.text(lambda row, tokenizer: show(row, tokenizer, colour=sys.stdout.isatty())))
 
 
-def _text_margins(records: Any) -> Any:
-    """Held-out logits of the pairs from the audit's text model, which knows nothing of the policy."""
-    from assent.auditing.em import fit_text
-    from assent.auditing.features import pair_features
-    from assent.auditing.table import from_records
+class TextMargins:
+    """Held-out logits [P] of the pairs, in nats, from the audit's text model, which knows nothing of the policy."""
 
-    table = from_records(records)
-    return fit_text(table, pair_features(table)).logit
+    def __repr__(self) -> str:
+        return "'text'"  # as the user wrote it: messages and the model card show it
+
+    def __call__(self, records: Any) -> Any:
+        from assent.auditing.em import fit_text
+        from assent.auditing.features import pair_features
+        from assent.auditing.table import from_records
+
+        table = from_records(records)
+        return fit_text(table, pair_features(table)).logit
 
 
 def _signature() -> inspect.Signature:

@@ -42,6 +42,12 @@ def sound(text: str, column: str) -> str:
     return text
 
 
+def kind_of(value: Any) -> str:
+    """The value's type with its article, for messages: "an int", "a dict"."""
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
+
+
 def number(value: Any, column: str, *, low: float = -math.inf, high: float = math.inf) -> float:
     """A finite number in [low, high]; text that spells one is accepted (CSV has nothing else)."""
     if isinstance(value, str):
@@ -50,7 +56,7 @@ def number(value: Any, column: str, *, low: float = -math.inf, high: float = mat
         except ValueError:
             raise Malformed(column, f"{shown(value)} is not a number") from None
     if isinstance(value, bool) or not isinstance(value, (Real, Decimal)):
-        raise Malformed(column, f"{shown(value)} is a {type(value).__name__}; expected a number")
+        raise Malformed(column, f"{shown(value)} is {kind_of(value)}; expected a number")
     value = float(value)
     if math.isnan(value):
         raise Malformed(column, "NaN; expected a number, or null where there is none")
@@ -72,7 +78,7 @@ def boolean(value: Any, column: str, *, typed: bool) -> bool:
             return True
         if word in ("false", "0", "no"):
             return False
-    raise Malformed(column, f"{shown(value)} is a {type(value).__name__}; expected true or false")
+    raise Malformed(column, f"{shown(value)} is {kind_of(value)}; expected true or false")
 
 
 def annotator(value: Any, column: str) -> str:
@@ -85,7 +91,7 @@ def annotator(value: Any, column: str) -> str:
         return str(int(value))
     if isinstance(value, float) and value.is_integer():  # what tables make of whole numbers beside nulls
         return str(int(value))
-    kind = "NaN" if isinstance(value, float) and math.isnan(value) else f"a {type(value).__name__}"
+    kind = "NaN" if isinstance(value, float) and math.isnan(value) else kind_of(value)
     raise Malformed(column, f"{shown(value)} is {kind}; expected the annotator's name (text or a whole number)")
 
 
@@ -103,7 +109,7 @@ def content(value: Any, column: str, *, typed: bool = True) -> tuple[Content, bo
         raise Malformed(column, "missing; expected text or a list of messages")
     if isinstance(value, (list, tuple)):
         return messages(value, column), False
-    raise Malformed(column, f"{shown(value)} is a {type(value).__name__}; expected text or a list of messages")
+    raise Malformed(column, f"{shown(value)} is {kind_of(value)}; expected text or a list of messages")
 
 
 def messages(value: Any, column: str) -> list[dict[str, Any]]:
@@ -113,7 +119,7 @@ def messages(value: Any, column: str) -> list[dict[str, Any]]:
     out = []
     for place, message in enumerate(value):
         if not isinstance(message, Mapping):
-            raise Malformed(column, f"message {place} is a {type(message).__name__}; expected role and content")
+            raise Malformed(column, f"message {place} is {kind_of(message)}; expected role and content")
         kept = {k: without_nulls(v) for k, v in message.items() if v is not None or k == "content"}
         role = kept.get("role")
         if not isinstance(role, str) or not role:
@@ -147,7 +153,7 @@ def tools(value: Any, column: str) -> list[Any] | None:
         except ValueError:
             raise Malformed(column, f"{shown(value)} is not JSON; expected a list of tool schemas") from None
     if not isinstance(value, (list, tuple)):
-        raise Malformed(column, f"{shown(value)} is a {type(value).__name__}; expected a list of tool schemas")
+        raise Malformed(column, f"{shown(value)} is {kind_of(value)}; expected a list of tool schemas")
     return [without_nulls(item) for item in value] or None
 
 
@@ -170,7 +176,7 @@ def sequence(value: Any, column: str, *, typed: bool = True) -> list[Any]:
     if value is None:
         raise Malformed(column, "missing; expected a list")
     if not isinstance(value, (list, tuple)):
-        raise Malformed(column, f"{shown(value)} is a {type(value).__name__}; expected a list")
+        raise Malformed(column, f"{shown(value)} is {kind_of(value)}; expected a list")
     return list(value)
 
 

@@ -322,7 +322,7 @@ def _rationale(row: Mapping[str, Any]) -> str | None:
     if fields.missing(value):
         return None
     if not isinstance(value, str):
-        raise Malformed("rationale", f"{fields.shown(value)} is a {type(value).__name__}; expected text")
+        raise Malformed("rationale", f"{fields.shown(value)} is {fields.kind_of(value)}; expected text")
     return value
 
 

@@ -99,7 +99,7 @@ def _file(path: Path) -> Source:
     if reader is None or (reader is _parquet and name.endswith(".gz")):
         raise AssentError(f"{path}: unknown kind of file; expected one of {', '.join(SUFFIXES)}")
     if path.stat().st_size == 0:
-        raise AssentError(f"{path}: the file is empty: there are no rows")
+        raise AssentError(f"{path}: the file is empty; expected rows of preferences, so give a file that holds some")
     return Source(
         str(path), lambda: _readable(reader, path), lambda: hash_file(path), typed=reader is not _csv, path=path
     )

@@ -58,9 +58,8 @@ class TrainResult:
 
     def table(self) -> str:
         """The result in a few lines."""
-        lines = [
-            f"{self.objective}: {self.steps} steps on {self.rows} rows in {self.seconds:.1f} s -> {self.output_dir}"
-        ]
+        steps = f"{self.steps:,} step{'s' * (self.steps != 1)}"
+        lines = [f"{self.objective}: {steps} on {self.rows:,} rows in {self.seconds:.1f} s -> {self.output_dir}"]
         shown = [(k, v) for k, v in (self.metrics | self.evaluation).items() if k in SHOWN]
         lines += [f"  {name:<24} {value:.4g}" for name, value in shown]
         if self.reliability:
