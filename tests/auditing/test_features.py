@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from textworld import text_world
@@ -68,3 +73,19 @@ def test_messages_are_read_as_their_words() -> None:
              "rejected": [{"role": "assistant", "content": "a"}]} for i in range(3)]  # fmt: skip
     found = pair_features(from_records(read(rows)))
     assert found.length_gap.tolist() == [2, 2, 2]
+
+
+def test_the_same_texts_give_the_same_features_in_every_process() -> None:
+    """Sets of words come in another order in every process; nothing may depend on it."""
+    code = (
+        "from hashlib import sha256; from textworld import text_world; from assent.data import read;"
+        "from assent.auditing.features import pair_features; from assent.auditing.table import from_records;"
+        "rows = text_world(120, {'a': 0.8}, seed=0).rows;"
+        "print(sha256(pair_features(from_records(read(rows))).difference.tobytes()).hexdigest())"
+    )
+    found = set()
+    for order in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": order, "PYTHONPATH": str(Path(__file__).parent)}
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+        found.add(done.stdout)
+    assert len(found) == 1

@@ -38,7 +38,7 @@ def test_keep_look_drop() -> None:
     [
         ([0.99, 0.98], 0.05, True, True, "at most 5% of the labels are wrong"),
         ([0.99, 0.70], 0.05, True, False, "1 annotator with a twentieth of the labels or more is unreliable"),
-        ([0.99, 0.98], 0.2, True, False, "up to 20% of the labels are wrong"),
+        ([0.99, 0.98], 0.2, True, False, "up to 20% of the labels may be wrong"),
         ([0.99, 0.98], 0.05, False, False, "cannot tell how many labels are wrong"),
     ],
 )

@@ -140,7 +140,8 @@ class _Topics:
         step = max(1, len(texts) // _SAMPLE)
         sample = [style.words_of(text) for text in texts[::step]]
         seen = Counter(word for words in sample for word in set(words))
-        kept = [word for word, n in seen.most_common(_VOCABULARY) if n >= 3]
+        ordered = sorted(seen, key=lambda word: (-seen[word], word))  # sets come in another order in every process
+        kept = [word for word in ordered[:_VOCABULARY] if seen[word] >= 3]
         vocabulary = {word: i for i, word in enumerate(kept)}
         idf = np.log((1 + len(sample)) / (1 + np.array([seen[w] for w in kept], dtype=np.float64))) + 1
         width = min(_TOPICS, len(kept) - 1, len(sample) - 1)

@@ -57,7 +57,7 @@ def plain_dpo(
             f"Plain DPO is enough here: at most {noise_high:.0%} of the labels are wrong and no annotator with a "
             "twentieth of the labels is unreliable."
         )
-    reason = f"up to {noise_high:.0%} of the labels are wrong"
+    reason = f"up to {noise_high:.0%} of the labels may be wrong"
     if poor:
         reason += f" and {len(poor)} annotator{'s' * (len(poor) > 1)} with a twentieth of the labels or more " + (
             "are unreliable" if len(poor) > 1 else "is unreliable"
