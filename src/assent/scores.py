@@ -16,6 +16,14 @@ from assent.shapes import GoldLabel, PairOfLabel, PerCompletion, PerLabel, PerPa
 Swap = Literal["keep", "negate", "complement", "refuse"]
 
 
+def _widen(scores: object, names: tuple[str, ...]) -> None:
+    """Put float32 in place of half precision in the fields of a frozen dataclass."""
+    for name in names:
+        value = getattr(scores, name)
+        if value is not None and value.dtype in (torch.float16, torch.bfloat16):
+            object.__setattr__(scores, name, value.float())
+
+
 @dataclass(frozen=True)
 class Tokens:
     """Per-token values, flat and never padded; T counted tokens of C completions.
@@ -35,6 +43,9 @@ class Tokens:
     mask: PerToken | None = None
     columns: Mapping[str, Tensor] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        _widen(self, ("logp", "ref_logp", "entropy", "sum_sq", "kl_ref"))
+
     def sum_rows(self, values: Tensor, completions: int) -> Tensor:
         """Sum of ``values`` [T] over the tokens of each completion -> [C]."""
         return values.new_zeros(completions).index_add(0, self.row, values)
@@ -47,6 +58,7 @@ class Scores:
     logp [C]: nats per sequence, summed over the counted completion tokens, carries grad.
     ref_logp [C]: the same under the reference, no grad.  length [C]: counted completion tokens.
     columns: per completion, such as reward, old_logp, value or label.
+    Log-probabilities in half precision become float32 here, so that no loss is computed in less.
     """
 
     logp: PerCompletion
@@ -54,6 +66,9 @@ class Scores:
     length: Shaped[Tensor, C] | None = None
     tokens: Tokens | None = None
     columns: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _widen(self, ("logp", "ref_logp"))
 
     def __len__(self) -> int:
         return self.logp.shape[0]
