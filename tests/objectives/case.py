@@ -1,8 +1,8 @@
 """What the common suite knows of an expression: its oracle, its value at the start, its limits, what it is exempt from.
 
 An oracle sees plain dictionaries, one for each completion: ``logp``, ``ref`` (nats per sequence), ``length``, ``score`` (the
-data's; a pair's ``margin`` is the difference), ``confidence`` (of the pair), ``label`` for labelled rows, and ``tokens``, a list of
-dictionaries with ``logp``, ``ref``, ``entropy``, ``sum_sq``, ``kl``, ``reward`` and ``mask``.
+data's; a pair's ``margin`` is the difference), ``confidence`` (of the pair), ``label`` for labelled rows, and ``tokens``, a
+list of dictionaries with ``logp``, ``ref``, ``entropy``, ``sum_sq``, ``kl``, ``reward`` and ``mask``.
 """
 
 from __future__ import annotations
