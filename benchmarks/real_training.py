@@ -33,9 +33,12 @@ METHODS = {
     "dpo": "dpo(beta=0.1)",
     "lcpo_online": "lcpo(dpo(beta=0.1))",
     "lcpo_crossfit": "lcpo(dpo(beta=0.1), reliability='crossfit')",
+    "lcpo_audit": "lcpo(dpo(beta=0.1), reliability='audit:{audit}')",
 }
+"""lcpo_audit takes the reliabilities from the audit's text model on the same rows."""
+
 RUNS = [("clean", "dpo"), ("flipped", "dpo"), ("flipped", "lcpo_online"), ("clean", "lcpo_online")]
-RUNS += [("flipped", "lcpo_crossfit"), ("clean", "lcpo_crossfit")]
+RUNS += [("flipped", "lcpo_crossfit"), ("clean", "lcpo_crossfit"), ("flipped", "lcpo_audit"), ("clean", "lcpo_audit")]
 """All the size and learning-rate constants were fixed with dpo on clean labels alone, seed 0, 1,000 pairs."""
 
 
@@ -221,8 +224,11 @@ def align(noise: str, method: str, options: argparse.Namespace) -> dict[str, Any
     folder = options.out / f"{noise}-{method}"
     shutil.rmtree(folder, ignore_errors=True)
     started = time.time()
+    data, audit = str(options.out / f"{noise}.jsonl"), options.out / f"{noise}-audit"
+    if method == "lcpo_audit":
+        assent.audit(data, out=audit)
     found = assent.train(
-        str(options.out / "base"), str(options.out / f"{noise}.jsonl"), METHODS[method], folder, seed=options.seed,
+        str(options.out / "base"), data, METHODS[method].format(audit=audit), folder, seed=options.seed,
         eval_data=str(options.out / "held_out.jsonl"), **COMMON, **ALIGN,
     )  # fmt: skip
     return {
