@@ -9,8 +9,10 @@ import torch
 from small_run import exact_model, token_pairs
 
 from assent import Column, Labels
+from assent.data.tokens import TokenGroup
 from assent.scoring.causal_lm import CausalLMScorer
-from assent.training.gather import concatenate, leaves, on_ranks, pad_rows, with_leaves
+from assent.training.batches import rows_only
+from assent.training.gather import concatenate, first_rows, leaves, on_ranks, pad_rows, with_leaves
 
 
 @pytest.fixture(scope="module")
@@ -61,3 +63,23 @@ def test_slopes_are_dealt_out_in_order_and_fillers_get_none() -> None:
     second, _ = pad_rows(slopes, "a", torch.zeros(2), start)
     other, _ = pad_rows(slopes, "b", torch.ones(2), start)
     assert (first.tolist(), second.tolist(), other.tolist()) == ([1.0, 2.0], [3.0, 0.0], [0.0, 0.0])
+
+
+def test_groups_are_put_together_and_cut_again() -> None:
+    rows = [
+        TokenGroup((pair.chosen, pair.rejected, pair.chosen)[: 2 + i % 2], (1.0, 0.0, 0.5)[: 2 + i % 2], 1.0 + i, i)
+        for i, pair in enumerate(token_pairs(5))
+    ]
+    scorer = CausalLMScorer(exact_model())
+    whole = scorer.scores(rows)
+    joined = concatenate([scorer.scores(rows[:2]), scorer.scores(rows[2:3]), scorer.scores(rows[3:])])
+    assert joined.group.tolist() == whole.group.tolist() == [0, 0, 1, 1, 1, 2, 2, 3, 3, 3, 4, 4]
+    assert joined.completions.tokens.row.tolist() == whole.completions.tokens.row.tolist()
+    torch.testing.assert_close(joined.completions.logp, whole.completions.logp, rtol=0, atol=1e-10)
+    assert joined.score.equal(whole.score) and joined.weight.equal(whole.weight)
+    first = first_rows(whole, 2)
+    assert len(first) == 2 and first.group.tolist() == [0, 0, 1, 1, 1] and first.weight.tolist() == [1.0, 2.0]
+    assert set(leaves(whole)) == {"/completions/logp", "/completions/tokens/logp"}
+    blank = rows_only(rows)
+    assert blank.group.tolist() == whole.group.tolist()
+    assert blank.completions.length.tolist() == whole.completions.length.tolist()

@@ -7,7 +7,8 @@ import math
 import pytest
 import torch
 
-from assent import Labels, PairScores, Scores, parse
+from assent import GroupScores, Labels, PairScores, Scores, parse
+from assent.objectives.kinds import GroupObjective, LabelledObjective
 from assent.training.metrics import Metrics
 
 
@@ -60,3 +61,25 @@ def test_imitation_logs_the_loss_of_a_token() -> None:
     metrics = Metrics(parse("sft()"))
     metrics.add(Scores(torch.tensor([-4.0, -6.0]), length=torch.tensor([2, 3]), columns={"weight": torch.ones(2)}), {})
     assert metrics.read() == pytest.approx({"logps/completion": -5.0, "nll/token": 2.0})
+
+
+def test_groups_by_hand() -> None:
+    side = Scores(torch.tensor([-1.0, -3.0, -2.0, -4.0]).double(), torch.tensor([-2.0, -2.0, -2.0, -2.0]).double())
+    group, score = torch.tensor([0, 0, 0, 1]), torch.tensor([2.0, 1.0, 1.0, 0.0]).double()
+    metrics = Metrics(GroupObjective())
+    metrics.add(GroupScores(side, group, score, torch.tensor([1.0, 3.0]).double()), {})
+    found = metrics.read()
+    # log-ratios 1, -1, 0 | -2: the first is the best of its group, ahead of both others
+    assert found["rewards/accuracies"] == 1.0
+    assert found["logps/completion"] == pytest.approx((-2.0 + 3 * -4.0) / 4)
+    assert found["rewards/spread"] == pytest.approx(math.sqrt(2 / 3) / 4)
+
+
+def test_labelled_rows_are_told_apart() -> None:
+    columns = {"label": torch.tensor([1.0, 0.0, 0.25]).double(), "weight": torch.tensor([1.0, 2.0, 4.0]).double()}
+    side = Scores(torch.tensor([-1.0, -2.0, -3.0]).double(), torch.zeros(3).double(), columns=columns)
+    metrics = Metrics(LabelledObjective())
+    metrics.add(side, {})
+    found = metrics.read()
+    assert found["rewards/chosen"] == pytest.approx((-1.0 - 3.0) / 2)
+    assert found["logps/rejected"] == pytest.approx((2 * -2.0 + 3 * -3.0) / 5)

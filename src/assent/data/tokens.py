@@ -56,11 +56,11 @@ class TokenPair:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TokenExample:
-    """A completion in tokens; label None for SFT rows."""
+    """A completion in tokens; label None for SFT rows, a probability where it was one side of a pair."""
 
     sequence: TokenSequence
     weight: float
-    label: bool | None
+    label: bool | float | None
     index: int
     columns: Mapping[str, float] = field(default_factory=dict)
 

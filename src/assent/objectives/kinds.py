@@ -17,6 +17,10 @@ class LabelledObjective(Objective):
         """The losses [C] of every completion if it is desirable, and if it is not."""
         raise TypeError(f"{type(self).__name__} defines no loss of a labelled completion")
 
+    def reward(self, scores: Scores) -> PerCompletion:
+        """Implicit reward of each completion [C] in nats, for logging."""
+        return scores.logp if scores.ref_logp is None else scores.log_ratio
+
     def __call__(self, scores: Scores, state: State | None = None) -> PerCompletion:
         """The loss of each completion [C] under its label; a label between 0 and 1 mixes the two."""
         state = self.init(RunInfo()) if state is None else state

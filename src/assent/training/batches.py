@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.utils.data import Sampler
 
-from assent.scores import Labels, PairScores, Scores
+from assent.scores import GroupScores, Labels, PairScores, Scores
 
 Deal = Callable[[Sequence[int]], list[list[list[int]]]]
 """Row numbers of a step -> rank -> micro-batches of row numbers, as many on every rank; -1 - row is that row at weight 0."""
@@ -155,10 +155,15 @@ def split(rows: Sequence[Any], size: int) -> list[list[Any]]:
     return [list(rows[i : i + size]) for i in range(0, len(rows), size)]
 
 
-def rows_only(rows: Sequence[Any], device: torch.device | str = "cpu") -> PairScores | Scores:
+def rows_only(rows: Sequence[Any], device: torch.device | str = "cpu") -> PairScores | GroupScores | Scores:
     """What is known of the scores before any model runs: weights, targets, labels and lengths; log-probabilities are 0."""
     number = partial(torch.tensor, dtype=torch.float64, device=device)
     weight = number([row.weight for row in rows])
+    if hasattr(rows[0], "sequences"):
+        group = torch.tensor([i for i, row in enumerate(rows) for _ in row.sequences], device=device)
+        length = number([sum(s.mask) for row in rows for s in row.sequences])
+        side = Scores(torch.zeros_like(length), length=length)
+        return GroupScores(side, group, number([x for row in rows for x in row.scores]), weight)
     if not hasattr(rows[0], "chosen"):
         length = number([sum(row.sequence.mask) for row in rows])
         return Scores(torch.zeros_like(weight), length=length, columns={"weight": weight})

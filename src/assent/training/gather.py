@@ -9,14 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from assent.scores import Column, Labels, PairScores, Scores, Tokens
+from assent.scores import Column, GroupScores, Labels, PairScores, Scores, Tokens
 
-_FIXED = {"ref_logp", "length", "weight", "target", "labels", "row", "index", "mask"}
+_FIXED = {"ref_logp", "length", "weight", "target", "labels", "row", "index", "mask", "group", "score"}
 """Fields that never carry a gradient."""
+
+_INDICES = {(Labels, "pair"), (Tokens, "row"), (GroupScores, "group")}
+"""Fields that point at rows."""
 
 
 def concatenate(parts: Sequence[Any]) -> Any:
-    """One PairScores or Scores from several, rows in order."""
+    """One PairScores, GroupScores or Scores from several, rows in order."""
     parts = [p for p in parts if p is not None]
     if len(parts) == 1:
         return parts[0]
@@ -49,8 +52,10 @@ def _join(parts: Sequence[Any], offsets: Sequence[int]) -> Any:
     changes = {}
     for f in fields(first):
         values = [getattr(p, f.name) for p in parts]
-        if (isinstance(first, Labels) and f.name == "pair") or (isinstance(first, Tokens) and f.name == "row"):
+        if (type(first), f.name) in _INDICES:
             changes[f.name] = torch.cat([v + o for v, o in zip(values, offsets, strict=True)])
+        elif isinstance(first, GroupScores) and f.name == "completions":
+            changes[f.name] = _join(values, _offsets([len(v) for v in values]))  # whose tokens count completions
         elif isinstance(first, Labels) and f.name in ("weight", "gold") and any(v is None for v in values):
             changes[f.name] = _filled(parts, values, f.name)
         else:
@@ -66,10 +71,22 @@ def _filled(parts: Sequence[Labels], values: Sequence[Tensor | None], name: str)
     return torch.cat([blank(part.p) if v is None else v for part, v in zip(parts, values, strict=True)])
 
 
+def logp_of(scores: Any) -> Tensor:
+    """Some log-probabilities of scores of any kind: their dtype and device are those of the whole."""
+    if isinstance(scores, PairScores):
+        return scores.chosen.logp
+    return scores.completions.logp if isinstance(scores, GroupScores) else scores.logp
+
+
 def first_rows(scores: Any, count: int) -> Any:
     """The scores of the first ``count`` rows alone, with their tokens and labels; None where there are none."""
     if count >= len(scores):
         return scores
+    if count > 0 and isinstance(scores, GroupScores):
+        inside = int((scores.group < count).sum())
+        return GroupScores(
+            _cut(scores.completions, inside), scores.group[:inside], scores.score[:inside], _cut(scores.weight, count)
+        )
     return _cut(scores, count) if count > 0 else None
 
 
@@ -111,7 +128,7 @@ def _collect(value: Any, path: str, out: dict[str, Tensor]) -> None:
     elif isinstance(value, Mapping):
         for name, inner in value.items():
             _collect(inner, f"{path}/{name}", out)
-    elif isinstance(value, PairScores | Scores | Tokens | Column):
+    elif isinstance(value, PairScores | GroupScores | Scores | Tokens | Column):
         for f in fields(value):
             if f.name not in _FIXED:
                 _collect(getattr(value, f.name), f"{path}/{f.name}", out)
@@ -123,7 +140,7 @@ def with_leaves(value: Any, found: Mapping[str, Tensor], path: str = "") -> Any:
         return found.get(path, value)
     if isinstance(value, Mapping):
         return {name: with_leaves(inner, found, f"{path}/{name}") for name, inner in value.items()}
-    if isinstance(value, PairScores | Scores | Tokens | Column):
+    if isinstance(value, PairScores | GroupScores | Scores | Tokens | Column):
         names = [f.name for f in fields(value) if f.name not in _FIXED]
         return replace(value, **{n: with_leaves(getattr(value, n), found, f"{path}/{n}") for n in names})
     return value
@@ -148,7 +165,7 @@ def on_ranks(own: Any) -> tuple[list[Any], int]:
     everyone: list[Any] = [None] * torch.distributed.get_world_size()
     torch.distributed.all_gather_object(everyone, _moved(own, torch.device("cpu")))
     at = torch.distributed.get_rank()
-    device = None if own is None else (own.chosen.logp if isinstance(own, PairScores) else own.logp).device
+    device = None if own is None else logp_of(own).device
     return [_moved(part, device) for part in everyone], at
 
 

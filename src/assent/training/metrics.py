@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from assent.objectives import Objective
+from assent.objectives.kinds import LabelledObjective
 from assent.objectives.parts import within
 from assent.robust.lcpo import LCPO
-from assent.scores import PairScores
+from assent.scores import GroupScores, PairScores
 from assent.training.step import all_reduce
 
 SHOWN = 20
@@ -21,6 +22,22 @@ SHOWN = 20
 def lcpo_terms(objective: Objective) -> list[tuple[LCPO, str]]:
     """The LCPO terms of an expression with the key of their state."""
     return [(t.objective, t.key) for t in objective.terms() if isinstance(t.objective, LCPO)]
+
+
+def ranked_pairs(scores: GroupScores, value: Tensor) -> tuple[Tensor, Tensor]:
+    """[G] each: pairs of unequal scores in a group that ``value`` [C] ranks as the scores do (ties half), and all of them."""
+    same = scores.group[:, None] == scores.group[None, :]
+    better = same & (scores.score[:, None] > scores.score[None, :])
+    gap = value[:, None] - value[None, :]
+    right = ((gap > 0).to(value) + 0.5 * (gap == 0).to(value)) * better
+    return scores.sum_groups(right.sum(1)), scores.sum_groups(better.to(value).sum(1))
+
+
+def _spread(scores: GroupScores, value: Tensor) -> Tensor:
+    """Standard deviation of ``value`` [C] within each group [G]."""
+    size = scores.sum_groups(torch.ones_like(value))
+    mean = scores.sum_groups(value) / size
+    return (scores.sum_groups((value - mean[scores.group]) ** 2) / size).sqrt()
 
 
 class Metrics:
@@ -39,7 +56,10 @@ class Metrics:
     @torch.no_grad()
     def add(self, scores: Any, state: Mapping[str, Tensor]) -> None:
         """Count the rows of ``scores``."""
-        found = self._pairs(scores, state) if isinstance(scores, PairScores) else self._completions(scores)
+        if isinstance(scores, PairScores):
+            found = self._pairs(scores, state)
+        else:
+            found = self._groups(scores) if isinstance(scores, GroupScores) else self._completions(scores)
         self.names = list(found)
         flat = torch.stack([x.double() for pair in found.values() for x in pair])
         self.total = flat if self.total is None else self.total + flat
@@ -74,9 +94,26 @@ class Metrics:
         return (weight * (1 - right.nan_to_num())).sum(), weight.sum()
 
     @staticmethod
-    def _completions(scores: Any) -> dict[str, tuple[Tensor, Tensor]]:
+    def _groups(scores: GroupScores) -> dict[str, tuple[Tensor, Tensor]]:
+        """Means over groups: log-probability, spread of the rewards, share of pairs of unequal scores that are ranked so."""
+        side, weight = scores.completions, scores.ones() if scores.weight is None else scores.weight
+        size = scores.sum_groups(torch.ones_like(side.logp))
+        ratio = side.logp if side.ref_logp is None else side.log_ratio
+        right, pairs = ranked_pairs(scores, ratio)
+        return {
+            "logps/completion": ((weight * scores.sum_groups(side.logp) / size).sum(), weight.sum()),
+            "rewards/spread": ((weight * _spread(scores, ratio)).sum(), weight.sum()),
+            "rewards/accuracies": ((weight * right).sum(), (weight * pairs).sum()),
+        }
+
+    def _completions(self, scores: Any) -> dict[str, tuple[Tensor, Tensor]]:
         weight = scores.columns.get("weight", torch.ones_like(scores.logp))
         found = {"logps/completion": ((weight * scores.logp).sum(), weight.sum())}
+        if isinstance(self.objective, LabelledObjective) and "label" in scores.columns:
+            label, reward = scores.columns["label"], self.objective.reward(scores)
+            for side, share in (("chosen", label), ("rejected", 1 - label)):
+                found[f"rewards/{side}"] = ((weight * share * reward).sum(), (weight * share).sum())
+                found[f"logps/{side}"] = ((weight * share * scores.logp).sum(), (weight * share).sum())
         if scores.length is not None:
             found["nll/token"] = (-(weight * scores.logp).sum(), (weight * scores.length).sum())
         return found

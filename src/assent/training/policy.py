@@ -218,7 +218,7 @@ def check_start(policy: Policy, objective: Objective, state: Any, rows: Sequence
     loss = step_loss(objective, scores, state).item()
     if policy.scorer.reference is None:
         return Start(None, None, loss, False, len(rows))
-    gap = scores.log_ratio_gap if hasattr(scores, "chosen") else scores.log_ratio
+    gap = scores.log_ratio_gap if hasattr(scores, "chosen") else getattr(scores, "completions", scores).log_ratio
     start = Start(gap.abs().max().item(), gap.mean().item(), loss, policy.same, len(rows))
     live = policy.scorer.reference.has_logits
     if policy.same and live and not start.margin <= (HALF_TOLERANCE if half else LIVE_TOLERANCE):

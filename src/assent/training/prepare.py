@@ -23,7 +23,13 @@ from assent.training.progress import say
 MAX_LOSS = 0.05
 """Largest share of rows that may be lost without ``allow_loss``."""
 
-_KINDS = {"pairs": ("pairs",), "completions": ("sft", "pairs"), "labelled": ("labelled",), "groups": ("groups",)}
+_KINDS = {
+    "pairs": ("pairs",),
+    "completions": ("sft", "pairs"),
+    "labelled": ("labelled", "pairs"),
+    "groups": ("groups",),
+}
+"""Kind of objective -> kinds of rows that it reads."""
 
 
 @dataclass(frozen=True)
@@ -122,16 +128,23 @@ def _tokenise(settings: Settings, records: Records, tokenizer: Any, names: tuple
 
 
 def _rows(tokens: Tokenised, objective: Objective) -> list[Any]:
-    """The rows as the objective reads them: imitation of pairs needs only their right sides."""
-    if objective.data != "completions" or tokens.kind != "pairs":
+    """The rows as the objective reads them: single completions are made of pairs where it reads those."""
+    cut = {"completions": _imitated, "labelled": _judged}.get(objective.data)
+    if cut is None or tokens.kind != "pairs":
         return list(tokens.rows)
-    return [example for pair in tokens.rows for example in _imitated(pair)]
+    return [example for pair in tokens.rows for example in cut(pair)]
 
 
 def _imitated(pair: TokenPair) -> list[TokenExample]:
     """Both sides by the probability that they are the better one; the rejected side only where a label is soft."""
     sides = ((pair.chosen, pair.target), (pair.rejected, 1 - pair.target))
     return [TokenExample(s, pair.weight * p, None, pair.index, pair.columns) for s, p in sides if p > 0]
+
+
+def _judged(pair: TokenPair) -> list[TokenExample]:
+    """Both sides, labelled with the probability that they are the better one."""
+    sides = ((pair.chosen, pair.target), (pair.rejected, 1 - pair.target))
+    return [TokenExample(s, pair.weight, p, pair.index, pair.columns) for s, p in sides]
 
 
 def _show_unaudited(objective: Objective, annotators: Sequence[str]) -> None:

@@ -16,13 +16,13 @@ import torch
 from torch import Tensor
 
 from assent.objectives import Objective, combine, partial_sums
-from assent.training.gather import concatenate, first_rows, leaves, on_ranks, pad_rows, with_leaves
+from assent.training.gather import concatenate, first_rows, leaves, logp_of, on_ranks, pad_rows, with_leaves
 from assent.training.ranks import all_reduce
 
 __all__ = ["Outcome", "Step", "all_reduce", "denominators"]
 
 Score = Callable[[Sequence[Any]], Any]
-"""Rows -> PairScores or Scores, with gradient where gradients are enabled."""
+"""Rows -> PairScores, GroupScores or Scores, with gradient where gradients are enabled."""
 
 
 @dataclass
@@ -69,7 +69,7 @@ class Step:
         for number, (rows, context) in enumerate(self._contexts(batches), 1):
             with context:
                 scores = self.score(rows)
-                divisors = list(totals.to(self._value(scores)).unbind())
+                divisors = list(totals.to(logp_of(scores)).unbind())
                 loss = combine(partial_sums(self.objective, scores, self.state), divisors)
                 outcome = outcome or Outcome(torch.zeros_like(loss.detach()))
                 outcome.loss += loss.detach()
@@ -84,10 +84,6 @@ class Step:
         """Each micro-batch with its context: gradients are exchanged between ranks in the last one only."""
         for i, rows in enumerate(batches):
             yield rows, nullcontext() if i == len(batches) - 1 else self.hold()
-
-    @staticmethod
-    def _value(scores: Any) -> Tensor:
-        return scores.chosen.logp if hasattr(scores, "chosen") else scores.logp
 
     def _scores_first(self, batches: Sequence[Sequence[Any]], real: int) -> Outcome:
         """Pass one: scores of all real rows; the objective's gradient on them; pass two: that gradient through the model."""
