@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from assent._version import __version__
 from assent.errors import AssentError
-from assent.objectives import CPO, DPO, IPO, SFT, Objective, SimPO, objectives, parse
+from assent.objectives import BCO, CPO, DPO, IPO, KTO, SFT, BCOPair, Objective, SimPO, objectives, parse
 from assent.records import Example, Group, Label, Pair
 from assent.robust import LCPO, Smooth, Unbiased
 from assent.scores import Column, GroupScores, Labels, PairScores, Scores, Tokens
@@ -27,12 +27,15 @@ _VERBS = {
 }
 
 __all__ = [
+    "BCO",
     "CPO",
     "DPO",
     "IPO",
+    "KTO",
     "LCPO",
     "SFT",
     "AssentError",
+    "BCOPair",
     "Column",
     "Example",
     "Group",

@@ -2,9 +2,11 @@
 
 from assent.objectives.algebra import Sum
 from assent.objectives.base import Objective, PairwiseObjective, Term
+from assent.objectives.bco import BCO, BCOPair
 from assent.objectives.cpo import CPO
 from assent.objectives.dpo import DPO
 from assent.objectives.ipo import IPO
+from assent.objectives.kto import KTO
 from assent.objectives.parse import parse
 from assent.objectives.parts import Need, RunInfo
 from assent.objectives.reduction import combine, partial_sums, step_loss
@@ -14,10 +16,13 @@ from assent.objectives.simpo import SimPO
 from assent.objectives.wrapper import Wrapper
 
 __all__ = [
+    "BCO",
     "CPO",
     "DPO",
     "IPO",
+    "KTO",
     "SFT",
+    "BCOPair",
     "Need",
     "Objective",
     "PairwiseObjective",
