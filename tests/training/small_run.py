@@ -43,7 +43,7 @@ def small_model(seed: int = 0, dtype: str = "float32") -> Any:
     return LlamaForCausalLM(config).to(getattr(torch, dtype))
 
 
-def exact_model(seed: int = 0) -> Any:
+def exact_model(seed: int = 0, tied: bool = True) -> Any:
     """A tiny GPT-2 in float64: unlike Llama's its norms do not pass through float32, so that equal means equal."""
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
@@ -51,7 +51,7 @@ def exact_model(seed: int = 0) -> Any:
     torch.manual_seed(seed)
     config = GPT2Config(
         vocab_size=45, n_embd=32, n_layer=2, n_head=4, n_positions=64, bos_token_id=1, eos_token_id=2, pad_token_id=0,
-        initializer_range=0.1, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
+        initializer_range=0.1, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, tie_word_embeddings=tied,
     )  # fmt: skip
     return GPT2LMHeadModel(config).double()
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -74,41 +70,3 @@ def test_concatenated_scores_are_those_of_the_whole() -> None:
     for name in ("row", "index"):
         assert torch.equal(getattr(parts.rejected.tokens, name), getattr(whole.rejected.tokens, name))
     assert torch.equal(parts.labels.pair, whole.labels.pair) and torch.equal(parts.labels.gold, whole.labels.gold)
-
-
-def ranks(folder: Path, count: int, text: str, rows: int) -> list[dict]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    script = Path(__file__).with_name("two_ranks.py")
-    folder.mkdir()
-    started = [
-        subprocess.Popen(
-            [sys.executable, str(script), str(rank), str(count), str(port), str(folder), text, str(rows)],
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        )
-        for rank in range(count)
-    ]  # fmt: skip
-    for process in started:
-        _, err = process.communicate(timeout=300)
-        assert process.returncode == 0, err.decode()[-2000:]
-    return [json.loads((folder / f"rank-{rank}.json").read_text()) for rank in range(count)]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("text", ["lcpo(dpo()) + 0.1*sft(per='batch_token')", "toy_coupled()"])
-def test_two_ranks_equal_one(text: str, tmp_path: Path) -> None:
-    (one,) = ranks(tmp_path / "one", 1, text, 21)  # 21 rows: the last step holds 5, one filler
-    first, second = ranks(tmp_path / "two", 2, text, 21)
-    for a, b, c in zip(one["parameters"], first["parameters"], second["parameters"], strict=True):
-        assert b == c
-        assert max(abs(x - y) for x, y in zip(a, b, strict=True)) < 1e-10
-    assert sorted(first["seen"] + second["seen"]) == sorted(one["seen"]) == sorted([*range(21), *range(21)])
-    assert first["state"] == second["state"]
-    for name, value in one["state"].items():
-        torch.testing.assert_close(torch.tensor(value), torch.tensor(first["state"][name]), rtol=1e-11, atol=1e-12)
-    for a, b in zip(one["logs"], first["logs"], strict=True):
-        for name in ("rewards/margins", "logps/chosen") if "lcpo" in text else ():
-            assert a[name] == pytest.approx(b[name], rel=1e-9, abs=1e-11)
-        assert a["loss"] == pytest.approx(b["loss"], rel=1e-5)
-    assert one["eval"]["eval_loss"] == pytest.approx(first["eval"]["eval_loss"], rel=1e-9)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import DistributedType
 from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainerState, TrainingArguments
@@ -59,6 +61,7 @@ class PreferenceTrainer(Trainer):
             model, args, data_collator=identity, train_dataset=Rows(rows),
             eval_dataset=None if eval_rows is None else Rows(eval_rows), **kwargs,
         )  # fmt: skip
+        _check_sharding(args, self.accelerator)
         self.objective_state = self._placed(objective.init(RunInfo(annotators)))
         self.add_callback(_Loop(self))
 
@@ -71,7 +74,9 @@ class PreferenceTrainer(Trainer):
         self.restore(checkpoint)
         state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
         if state.global_step < planned_steps(self.args, len(self.step_sampler())):
-            if not (checkpoint / "optimizer.pt").exists():
+            if not any(
+                any(checkpoint.glob(name)) for name in ("optimizer*", "global_step*")
+            ):  # sharded ones are folders
                 raise AssentError(
                     f"{str(checkpoint)!r} holds the model only (save_only_model), so the run cannot be continued exactly; "
                     "train from it as a model instead"
@@ -261,6 +266,15 @@ class PreferenceTrainer(Trainer):
             folder = Path(output_dir or self.args.output_dir)
             save_state(folder, self.objective_state, self.annotators, str(self.objective))
 
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+        """Gathered shards no longer share memory: a weight with two names is written once, as a single process does."""
+        seen: set[int] = set()
+        for name, parameter in self.model.named_parameters(remove_duplicate=False) if state_dict else ():
+            if id(parameter) in seen:
+                state_dict.pop(name, None)
+            seen.add(id(parameter))
+        super()._save(output_dir, state_dict)
+
     def restore(self, checkpoint: Path) -> None:
         """Take the objective's state from a checkpoint; names that are new keep their start."""
         state, names, objective = load_state(checkpoint)
@@ -289,3 +303,21 @@ class _Loop(TrainerCallback):
         if self.trainer.stopping:
             control.should_save = control.should_training_stop = True
         return control
+
+
+def _check_sharding(args: TrainingArguments, accelerator: Any) -> None:
+    """Refuse FSDP where accelerate would copy the whole model to every rank, and shards that would not be saved whole."""
+    asked = args.fsdp or os.environ.get("ACCELERATE_USE_FSDP", "").lower() in ("1", "true")
+    if asked and accelerator.distributed_type != DistributedType.FSDP:
+        where = f"{accelerator.distributed_type.value}, {accelerator.device.type}"
+        raise AssentError(
+            f"fsdp is set and accelerate does not shard here ({where}); run several processes on accelerators, or leave "
+            "fsdp out"
+        )
+    plugin = getattr(accelerator.state, "fsdp_plugin", None)
+    if plugin is not None and "FULL" not in str(plugin.state_dict_type):
+        raise AssentError("fsdp saves shards (state_dict_type), not a model; set state_dict_type to FULL_STATE_DICT")
+    plugin = getattr(accelerator.state, "deepspeed_plugin", None)
+    whole = "stage3_gather_16bit_weights_on_model_save"
+    if plugin is not None and plugin.zero_stage == 3 and not plugin.deepspeed_config["zero_optimization"].get(whole):
+        raise AssentError(f"deepspeed's stage 3 saves shards, not a model; set zero_optimization.{whole} to true")
