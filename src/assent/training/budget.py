@@ -106,12 +106,12 @@ def spread(units: Sequence[Unit], piles: int, most: float) -> list[list[Unit]]:
     """
     dealt: list[list[Unit]] = [[] for _ in range(piles)]
     tokens, rows = [0] * piles, [0] * piles
-    for unit, _ in _by_cost(units):
+    for unit, whole in _by_cost(units):
         fits = any(count + len(unit) <= most for count in rows)
-        for piece in [unit] if fits else [[row] for row in unit]:
-            at = min((i for i in range(piles) if rows[i] + len(piece) <= most), key=lambda i: tokens[i])
+        for piece, cost in [(unit, whole.tokens)] if fits else [([row], row.tokens) for row in unit]:
+            at = min((i for i in range(piles) if rows[i] + len(piece) <= most), key=tokens.__getitem__)
             dealt[at].append(piece)
-            tokens[at] += Bundle.of(piece).tokens
+            tokens[at] += cost
             rows[at] += len(piece)
     return dealt
 
