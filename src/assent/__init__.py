@@ -6,11 +6,27 @@ from typing import TYPE_CHECKING, Any
 
 from assent._version import __version__
 from assent.errors import AssentError
-from assent.objectives import BCO, CPO, DPO, IPO, KTO, SFT, BCOPair, Objective, SimPO, objectives, parse
+from assent.objectives import (
+    BCO,
+    CPO,
+    DPO,
+    IPO,
+    KTO,
+    LDDPO,
+    SFT,
+    TDPO1,
+    TDPO2,
+    BCOPair,
+    Objective,
+    SamPO,
+    SimPO,
+    objectives,
+    parse,
+)
 from assent.records import Example, Group, Label, Pair
 from assent.robust import LCPO, Smooth, Unbiased
 from assent.scores import Column, GroupScores, Labels, PairScores, Scores, Tokens
-from assent.weighting import Weighted
+from assent.weighting import PolicyWeighted, Weighted
 
 if TYPE_CHECKING:
     from assent.auditing import audit
@@ -33,7 +49,10 @@ __all__ = [
     "IPO",
     "KTO",
     "LCPO",
+    "LDDPO",
     "SFT",
+    "TDPO1",
+    "TDPO2",
     "AssentError",
     "BCOPair",
     "Column",
@@ -45,6 +64,8 @@ __all__ = [
     "Objective",
     "Pair",
     "PairScores",
+    "PolicyWeighted",
+    "SamPO",
     "Scores",
     "SimPO",
     "Smooth",

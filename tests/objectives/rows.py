@@ -11,8 +11,16 @@ import torch
 from assent.scores import Column, GroupScores, PairScores, Scores, Tokens
 
 F64 = torch.float64
-GRADED = ("logp", "kl", "entropy", "sum_sq")
+GRADED = ("logp", "kl", "entropy", "sum_sq", "mask")
 """What depends on the parameters, per token."""
+VIEWS = {
+    "rationale": ("w", "rationale"),
+    "chosen@intra_better": ("w", "better"), "rejected@intra_better": ("l", "better"),
+    "chosen@intra_worse": ("w", "worse"), "rejected@intra_worse": ("l", "worse"),
+    "chosen@for_chosen": ("w", "own"), "rejected@for_rejected": ("l", "own"),
+    "chosen@for_rejected": ("w", "other"), "rejected@for_chosen": ("l", "other"),
+}  # fmt: skip
+"""Further sequences of a pair: name of the view, and which side's dictionary holds them under which name."""
 
 
 def completion(rng: random.Random, scale: float, tokens: int | None = None) -> dict[str, Any]:
@@ -40,7 +48,22 @@ def pairs(count: int, seed: int = 0, scale: float = 1.0) -> list[tuple[dict, dic
         w["confidence"] = l["confidence"] = rng.random()
         w["weight"] = l["weight"] = 0.5 + rng.random()
         w["target"], l["target"] = (p := rng.random()), 1 - p
+    return _with_views(found, random.Random(seed + 1000), scale)
+
+
+def _with_views(found: list[tuple[dict, dict]], rng: random.Random, scale: float) -> list[tuple[dict, dict]]:
+    """The pairs with further sequences on both sides; the rationale is the pair's own."""
+    for w, l in found:
+        for side in (w, l):
+            for name in ("better", "worse", "own", "other"):
+                side[name] = _view(rng, scale)
+        w["rationale"] = l["rationale"] = _view(rng, scale)
     return found
+
+
+def _view(rng: random.Random, scale: float) -> dict[str, float]:
+    ref = -2 - 4 * rng.random()
+    return {"ref": ref, "logp": ref + scale * rng.gauss(0, 1), "length": rng.randint(2, 9), "score": rng.gauss(0, 1)}
 
 
 def labelled(count: int, seed: int = 0, scale: float = 1.0) -> list[dict]:
@@ -70,6 +93,8 @@ def alike(kind: str) -> Any:
         "tokens": [dict(token) for _ in range(3)], "length": 3, "logp": -6.0, "ref": -6.0, "score": 0.0, "label": 1.0,
         "confidence": 0.5, "weight": 1.0, "target": 1.0,
     }  # fmt: skip
+    view = {"logp": -6.0, "ref": -6.0, "length": 3, "score": 0.0}
+    one |= dict.fromkeys(("better", "worse", "own", "other", "rationale"), view)
     return {"pairs": (one, one), "labelled": one, "groups": [one, one]}[kind]
 
 
@@ -90,6 +115,11 @@ class Built:
             for side, found in self.sides.items()
             for name in GRADED
         }
+        self.further = {} if kind != "pairs" else {
+            name: [(w if side == "w" else l)[key] for w, l in rows] for name, (side, key) in VIEWS.items()
+        }  # fmt: skip
+        for name, found in self.further.items():
+            self.leaves[name, "logp"] = self._numbers([c["logp"] for c in found]).requires_grad_()
         self.scores = self.put(self.leaves)
 
     def put(self, leaves: dict[tuple[str, str], torch.Tensor]) -> PairScores | Scores | GroupScores:
@@ -108,6 +138,7 @@ class Built:
         return PairScores(
             side["chosen"], side["rejected"], weight=None if weight is None else self._numbers(weight),
             target=self._numbers([w["target"] for w in first]) if self.target else None,
+            views={name: self._view(leaves[name, "logp"], found) for name, found in self.further.items()},
             columns={
                 "confidence": Column(self._numbers([w.get("confidence", 0.5) for w in first])),
                 "margin": Column(gap, "negate"),
@@ -122,6 +153,11 @@ class Built:
     def _flat(self, found: Sequence[dict], name: str) -> torch.Tensor:
         return self._numbers([t[name] for c in found for t in c["tokens"]])
 
+    def _view(self, logp: torch.Tensor, found: Sequence[dict]) -> Scores:
+        ref = self._numbers([float("nan") if self.blind else c["ref"] for c in found])
+        score = self._numbers([c["score"] for c in found])
+        return Scores(logp, ref, self._numbers([c["length"] for c in found]), columns={"reward": score})
+
     def _side(self, name: str, found: Sequence[dict], leaves: dict[tuple[str, str], torch.Tensor]) -> Scores:
         row = torch.tensor([i for i, c in enumerate(found) for _ in c["tokens"]])
         index = torch.tensor([j for c in found for j in range(len(c["tokens"]))])
@@ -131,7 +167,7 @@ class Built:
         total = lambda values: values.new_zeros(len(found)).index_add(0, row, values)  # noqa: E731
         extra = {
             "kl_ref": leaves[name, "kl"], "entropy": leaves[name, "entropy"], "sum_sq": leaves[name, "sum_sq"],
-            "mask": self._flat(found, "mask"),
+            "mask": leaves[name, "mask"],
         }  # fmt: skip
         values = {"row": row, "index": index, "logp": logp, "ref_logp": ref, **extra}
         columns = {"reward": self._flat(found, "reward")}
@@ -140,6 +176,7 @@ class Built:
             values = {k: v[order] for k, v in values.items()}
             columns = {k: v[order] for k, v in columns.items()}
         own = {"score": self._numbers([c["score"] for c in found])}
+        own["reward"] = own["score"]
         if self.kind == "labelled":
             own["label"] = self._numbers([c["label"] for c in found])
             if self.weight:

@@ -1,5 +1,6 @@
 """Weights for examples and tokens."""
 
+from assent.weighting.policy_weighted import PolicyWeighted
 from assent.weighting.weighted import Weighted
 
-__all__ = ["Weighted"]
+__all__ = ["PolicyWeighted", "Weighted"]

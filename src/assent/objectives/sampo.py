@@ -1,0 +1,104 @@
+"""SamPO: DPO on as many tokens of either side, drawn at random.  Lu et al., arXiv:2406.10957."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from assent.objectives.base import PairwiseObjective
+from assent.objectives.parts import REFERENCE, TOKENS, Need, RunInfo, State, require
+from assent.objectives.primitives import logistic
+from assent.objectives.registry import register
+from assent.objectives.token_sums import counted, place, token_log_ratio, token_sum, tokens_of
+from assent.scores import PairScores, Scores
+from assent.shapes import PerPair, PerToken
+
+_GOLDEN = 0x9E3779B9
+_MASK = 0xFFFFFFFF
+
+
+def _mix(x: Tensor) -> Tensor:
+    """A hash of 32 bits held in int64: xor-shifts and odd multiplications (the finaliser of MurmurHash3)."""
+    x = (x ^ (x >> 16)) * 0x85EBCA6B & _MASK
+    x = (x ^ (x >> 13)) * 0xC2B2AE35 & _MASK
+    return x ^ (x >> 16)
+
+
+def draws(*keys: Tensor) -> Tensor:
+    """A number of 32 bits for each tuple of int64 keys: the same wherever and whenever the keys are the same."""
+    x = torch.zeros_like(keys[-1])
+    for key in keys:
+        x = _mix((x + (key & _MASK) + _GOLDEN) & _MASK)
+    return x
+
+
+@register
+@dataclass(frozen=True)
+class SamPO(PairwiseObjective):
+    r"""-log sigmoid(beta (r_w - r_l)), r = sum of log-ratios of min(|w|, |l|) tokens drawn from each side, nats.
+
+    All tokens of the shorter side are kept and as many of the longer one, without replacement, anew in every optimiser
+    step; equal lengths give dpo.  beta: scale of the margin.  seed: of the draws.
+    The draws are a hash of the seed, the step, the two lengths and the token's place, so that splits, ranks, resumed runs
+    and swapped pairs draw alike; pairs of the same two lengths share them within a step.
+    """
+
+    beta: float = 0.1
+    seed: int = 0
+    name = "sampo"
+    paper, equation = "2406.10957", "the down-sampled loss"
+
+    def __post_init__(self) -> None:
+        require(0 < self.beta < float("inf"), self.name, "beta", self.beta, "a finite number above 0")
+        require(
+            isinstance(self.seed, int) and self.seed >= 0, self.name, "seed", self.seed, "a whole number, 0 or more"
+        )
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        return frozenset({REFERENCE, TOKENS})
+
+    def init(self, info: RunInfo) -> State:
+        return {"step": torch.zeros((), dtype=torch.int64)}
+
+    def update(self, state: State, sums: Mapping[str, Tensor]) -> State:
+        return {"step": state["step"] + 1}
+
+    def kept(self, scores: PairScores, state: State) -> tuple[Tensor, Tensor]:
+        """1 for the tokens of each side that are drawn in this step, 0 for the others ([T] of each side)."""
+        sides = (scores.chosen, scores.rejected)
+        lengths = torch.stack([counted(tokens_of(side), len(side)) for side in sides])
+        chosen, rejected = (self._kept(side, lengths, state["step"]) for side in sides)
+        return chosen, rejected
+
+    def _kept(self, side: Scores, lengths: Tensor, step: Tensor) -> PerToken:
+        tokens = tokens_of(side)
+        row, at = tokens.row, place(tokens)
+        low, high = lengths.amin(0), lengths.amax(0)
+        seed = torch.full_like(row, self.seed)
+        draw = draws(seed, step.to(row.device).expand_as(row), low[row], high[row], at)
+        # rank of each draw within its completion; two equal ones are told apart by their place
+        order = torch.argsort(at, stable=True)
+        order = order[torch.argsort(draw[order], stable=True)]
+        order = order[torch.argsort(row[order], stable=True)]
+        own = counted(tokens, len(side))
+        start = own.cumsum(0) - own
+        rank = torch.arange(len(row), device=row.device) - start[row[order]]
+        rank = torch.empty_like(row).index_copy(0, order, rank)
+        return (rank < low[row]).to(tokens.logp)
+
+    def ordered(self, scores: PairScores, state: State) -> PerPair:
+        return logistic(self.induced_logit(scores, state))
+
+    def induced_logit(self, scores: PairScores, state: State) -> PerPair:
+        chosen, rejected = (
+            token_sum(side, kept * token_log_ratio(side))
+            for side, kept in zip((scores.chosen, scores.rejected), self.kept(scores, state), strict=True)
+        )
+        return self.beta * (chosen - rejected)
+
+    def rewards(self, scores: PairScores) -> tuple[PerPair, PerPair]:
+        return self.beta * scores.chosen.log_ratio, self.beta * scores.rejected.log_ratio
