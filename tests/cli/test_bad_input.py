@@ -107,6 +107,10 @@ def test_files_that_are_not_there_or_not_readable(verb: str, fails: Callable[...
         ({"--learning-rate": "fast"}, "learning"),
         ({"--model": "no/such/folder/anywhere"}, "no/such/folder/anywhere"),
         ({"--max-length": "3"}, "max_length"),
+        ({"--per-device-train-batch-size": "0"}, "per_device_train_batch_size is 0; expected at least 1"),
+        ({"--learning-rate": "-1"}, "learning_rate is -1.0"),
+        ({"--num-train-epochs": "-1"}, "num_train_epochs is -1.0"),
+        ({"--report-to": "nothing"}, "report_to names 'nothing'"),
         ({"--eval-data": "nothing.jsonl"}, "nothing.jsonl"),
     ],
 )

@@ -28,4 +28,5 @@ def test_papers_as_json(capsys):
 
 def test_papers_as_a_table(capsys):
     code, out, _ = call(["papers"], capsys)
-    assert code == 0 and "lcpo" in out and "mechanism" in out
+    assert code == 0 and "mechanism" in out and "…" not in out  # nothing is cut at 80 columns
+    assert "lcpo  arXiv 2509.24159" in out and "Optimization" in out and "not claimed" in out

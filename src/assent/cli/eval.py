@@ -39,5 +39,8 @@ def eval(
         print(json_line(found.as_dict()))
         return
     for name, value in found.as_dict().items():
-        shown = f"{value:.4f}" if isinstance(value, float) else value
+        if name == "schema":  # of the JSON
+            continue
+        whole = isinstance(value, float) and name == "labels" and value == int(value)  # a weighted count
+        shown = f"{value:,.0f}" if whole else f"{value:.4f}" if isinstance(value, float) else value
         print(f"{name:<14} {shown}", file=sys.stdout)

@@ -21,9 +21,13 @@ def papers(as_json: Annotated[bool, typer.Option("--json", help="Print one line 
         print(json.dumps({"schema": 1, "papers": found}))
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table("slug", "title", "arXiv", "formula", "mechanism", "real architecture", "paper's setting")
+    table = Table("slug and paper", show_lines=True)
+    for name in ("formula", "mechanism", "real model", "own setting"):
+        table.add_column(name, no_wrap=True)
     for row in found:
-        table.add_row(row["slug"], row["title"], row["arxiv"], *row["marks"].values())
+        paper = f"[bold]{row['slug']}[/bold]  arXiv {row['arxiv']}\n{escape(row['title'])}"
+        table.add_row(paper, *row["marks"].values())
     Console().print(table)

@@ -287,7 +287,29 @@ def _check_sense(settings: Settings, training: TrainingArguments, objective: Obj
     for bad, sentence in wrong:
         if bad:
             raise AssentError(sentence)
+    _check_numbers(training)
     _check_objective(settings, objective)
+
+
+def _check_numbers(training: TrainingArguments) -> None:
+    """Refuse numbers of transformers' own arguments that would train nothing or stop late, and absent trackers."""
+    from transformers.integrations import get_available_reporting_integrations
+
+    for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
+        if getattr(training, name) < 1:
+            raise AssentError(f"{name} is {getattr(training, name)}; expected at least 1")
+    for name in ("learning_rate", "weight_decay"):
+        if not 0 <= getattr(training, name) < float("inf"):
+            raise AssentError(f"{name} is {getattr(training, name)}; expected a finite number of at least 0")
+    if training.max_steps < 1 and not 0 < training.num_train_epochs < float("inf"):
+        raise AssentError(f"num_train_epochs is {training.num_train_epochs}; expected more than 0, or give max_steps")
+    here = get_available_reporting_integrations()
+    for name in training.report_to or ():
+        if name not in here:
+            known = ", ".join(sorted(here)) or "none"
+            raise AssentError(
+                f"report_to names {name!r}; trackers installed here: {known}; install it or choose another"
+            )
 
 
 def _check_objective(settings: Settings, objective: Objective) -> None:
