@@ -1,20 +1,37 @@
 """Scores in, one loss per row out: one file per paper family."""
 
 from assent.objectives.algebra import Sum
+from assent.objectives.alphapo import AlphaPO
+from assent.objectives.apo import APODown, APOZero
 from assent.objectives.base import Objective, PairwiseObjective, Term
 from assent.objectives.bco import BCO, BCOPair
+from assent.objectives.cal_dpo import CalDPO
 from assent.objectives.cpo import CPO
+from assent.objectives.discopop import DiscoPOP
 from assent.objectives.dpo import DPO
+from assent.objectives.dpo_norm import DPONorm
+from assent.objectives.dpop import DPOP
+from assent.objectives.exo import EXO, EXOGroup
+from assent.objectives.f_dpo import FDPO
 from assent.objectives.ipo import IPO
 from assent.objectives.kto import KTO
 from assent.objectives.ld_dpo import LDDPO
+from assent.objectives.nca import NCA, InfoNCA, NCAGroup
+from assent.objectives.npo import NPO, GradientAscent, SimNPO
+from assent.objectives.odpo import ODPO
+from assent.objectives.orpo import ORPO
 from assent.objectives.parse import parse
 from assent.objectives.parts import Need, RunInfo
+from assent.objectives.plackett_luce import PlackettLuce
+from assent.objectives.r_dpo import LengthDPO
 from assent.objectives.reduction import combine, partial_sums, step_loss
 from assent.objectives.registry import aliases, objectives
+from assent.objectives.retain import Retain, RetainKL
 from assent.objectives.sampo import SamPO
 from assent.objectives.sft import SFT
 from assent.objectives.simpo import SimPO
+from assent.objectives.slic import Hinge, SLiC
+from assent.objectives.sppo import SPPO, SPPOGroup, SPPOSoft
 from assent.objectives.tdpo import TDPO1, TDPO2
 from assent.objectives.wrapper import Wrapper
 
@@ -22,18 +39,45 @@ __all__ = [
     "BCO",
     "CPO",
     "DPO",
+    "DPOP",
+    "EXO",
+    "FDPO",
     "IPO",
     "KTO",
     "LDDPO",
+    "NCA",
+    "NPO",
+    "ODPO",
+    "ORPO",
     "SFT",
+    "SPPO",
     "TDPO1",
     "TDPO2",
+    "APODown",
+    "APOZero",
+    "AlphaPO",
     "BCOPair",
+    "CalDPO",
+    "DPONorm",
+    "DiscoPOP",
+    "EXOGroup",
+    "GradientAscent",
+    "Hinge",
+    "InfoNCA",
+    "LengthDPO",
+    "NCAGroup",
     "Need",
     "Objective",
     "PairwiseObjective",
+    "PlackettLuce",
+    "Retain",
+    "RetainKL",
     "RunInfo",
+    "SLiC",
+    "SPPOGroup",
+    "SPPOSoft",
     "SamPO",
+    "SimNPO",
     "SimPO",
     "Sum",
     "Term",

@@ -11,8 +11,8 @@ from torch import Tensor
 from assent.errors import AssentError
 from assent.objectives.base import Objective, PairwiseObjective, Term
 from assent.objectives.parts import Need, RunInfo, State, scoped, within
-from assent.scores import PairScores
-from assent.shapes import PerPair
+from assent.scores import GroupScores, PairScores, Scores
+from assent.shapes import PerPair, PerRow
 
 _KINDS = {"pairs", "completions"}
 
@@ -62,7 +62,7 @@ class Sum(PairwiseObjective):
     def init(self, info: RunInfo) -> State:
         return {k: v for t in self.terms() for k, v in scoped(t.key, t.objective.init(info)).items()}
 
-    def sums(self, scores: PairScores, state: State) -> dict[str, Tensor]:
+    def sums(self, scores: PairScores | Scores | GroupScores, state: State) -> dict[str, Tensor]:
         return {
             k: v for t in self.terms() for k, v in scoped(t.key, t.objective.sums(scores, within(state, t.key))).items()
         }
@@ -83,7 +83,7 @@ class Sum(PairwiseObjective):
     def induced_logit(self, scores: PairScores, state: State) -> PerPair:
         return sum(t.coefficient * t.objective.induced_logit(scores, within(state, t.key)) for t in self.terms())
 
-    def __call__(self, scores: PairScores, state: State | None = None) -> PerPair:
+    def __call__(self, scores: PairScores | Scores | GroupScores, state: State | None = None) -> PerRow:
         state = self.init(RunInfo()) if state is None else state
         return sum(t.coefficient * t.objective(scores, within(state, t.key)) for t in self.terms())
 
