@@ -213,6 +213,10 @@ def resolve(arguments: Mapping[str, Any], objective: Objective, output_dir: str)
         _ = training.device  # the process group starts here, where there are several ranks
     except (ValueError, TypeError, ImportError) as error:
         raise AssentError(f"train: {' '.join(str(error).split())}") from None
+    if training.deepspeed:
+        from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+
+        unset_hf_deepspeed_config()  # else models load as shards, whose sizes nothing can be checked against
     _check_sense(settings, training, objective)
     training.max_tokens_per_batch = settings.max_tokens_per_batch  # it lies with the other sizes of a batch
     return settings, training
@@ -274,8 +278,8 @@ def _check_sense(settings: Settings, training: TrainingArguments, objective: Obj
         (settings.load_in_4bit and not adapted, "4-bit weights cannot be trained; add lora_r or adapter"),
         (
             bool(training.deepspeed) and training.gradient_accumulation_steps > 1,
-            "deepspeed is used with several micro-batches a step, which its engine reduces too early; "
-            "set gradient_accumulation_steps to 1",
+            "deepspeed is given gradient_accumulation_steps above 1, which its engine counts as steps of its own; set it to 1 "
+            "and cut the step with max_tokens_per_batch",
         ),
         (
             order not in ("random", "sequential"),
