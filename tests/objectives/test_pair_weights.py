@@ -40,3 +40,24 @@ def test_lcpo_weighs_with_the_posterior() -> None:
     s = 0.3 * scores.log_ratio_gap.detach()
     posterior = torch.sigmoid(s + torch.log(torch.tensor(4.0, dtype=torch.float64)))
     assert_close(pair_weights(objective, scores)[0], 0.3 * (posterior - torch.sigmoid(s)))
+
+
+def test_an_objective_of_tokens_is_followed_through_them() -> None:
+    from dataclasses import dataclass
+
+    from rows import Built, pairs
+
+    from assent.objectives import PairwiseObjective
+
+    @dataclass(frozen=True)
+    class Tokenwise(PairwiseObjective):
+        name = "tokenwise"
+
+        def ordered(self, scores, state):
+            chosen, rejected = scores.chosen, scores.rejected
+            total = chosen.tokens.sum_rows(chosen.tokens.logp, len(chosen))
+            return 3 * rejected.logp - 2 * total
+
+    up, down = pair_weights(Tokenwise(), Built(pairs(4), "pairs").scores)
+    assert_close(up, torch.full((4,), 2.0, dtype=torch.float64))
+    assert_close(down, torch.full((4,), 3.0, dtype=torch.float64))

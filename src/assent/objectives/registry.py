@@ -48,6 +48,11 @@ def aliases() -> dict[str, Callable[..., Objective]]:
     return dict(sorted(_ALIASES.items()))
 
 
+def foreign() -> dict[tuple[str, str], str]:
+    """(objective, another tool's field) -> what it is called here, or why it is refused."""
+    return dict(_FOREIGN)
+
+
 def build(name: str, args: list[Any], kwargs: dict[str, Any]) -> Objective:
     """Make the objective called ``name``; unknown names and fields are refused with the nearest known ones."""
     maker = _CLASSES.get(name) or _ALIASES.get(name)
