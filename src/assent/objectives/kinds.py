@@ -1,11 +1,31 @@
-"""Objectives of other rows than pairs: single labelled completions, and groups of completions."""
+"""Kinds of objectives: pairs by implicit rewards, single labelled completions, and groups of completions."""
 
 from __future__ import annotations
 
-from assent.objectives.base import Objective
-from assent.objectives.parts import RunInfo, State
-from assent.scores import GroupScores, Scores
-from assent.shapes import PerCompletion, PerRow
+from assent.objectives.base import Objective, PairwiseObjective
+from assent.objectives.parts import REFERENCE, Need, RunInfo, State, require
+from assent.scores import GroupScores, PairScores, Scores
+from assent.shapes import PerCompletion, PerPair, PerRow
+
+
+class RewardObjective(PairwiseObjective):
+    """A loss of pairs in the implicit rewards r = beta x, x the log-ratio to the reference in nats per sequence."""
+
+    beta: float
+
+    def __post_init__(self) -> None:
+        require(0 < self.beta < float("inf"), self.name, "beta", self.beta, "a finite number above 0")
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        return frozenset({REFERENCE})
+
+    def margin(self, scores: PairScores) -> PerPair:
+        """Chosen minus rejected reward [P] in nats."""
+        return self.beta * scores.log_ratio_gap
+
+    def rewards(self, scores: PairScores) -> tuple[PerPair, PerPair]:
+        return self.beta * scores.chosen.log_ratio, self.beta * scores.rejected.log_ratio
 
 
 class LabelledObjective(Objective):
@@ -27,6 +47,11 @@ class LabelledObjective(Objective):
         desirable, undesirable = self.sided(scores, state)
         label = scores.column("label").to(desirable)
         return label * desirable + (1 - label) * undesirable
+
+
+def log_softmax(scores: GroupScores, values: PerCompletion) -> PerCompletion:
+    """``values`` [C] less the log of the sum of their exponentials over the group -> [C], nats."""
+    return values - scores.log_sum_exp(values)[scores.group]
 
 
 class GroupObjective(Objective):

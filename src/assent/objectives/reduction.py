@@ -9,7 +9,7 @@ from torch import Tensor
 
 from assent.objectives.base import Objective
 from assent.objectives.parts import RunInfo, State, within
-from assent.scores import PairScores, Scores
+from assent.scores import GroupScores, PairScores, Scores
 
 
 class Partial(NamedTuple):
@@ -20,7 +20,7 @@ class Partial(NamedTuple):
     denominator: Tensor
 
 
-def partial_sums(objective: Objective, scores: PairScores | Scores, state: State) -> list[Partial]:
+def partial_sums(objective: Objective, scores: PairScores | Scores | GroupScores, state: State) -> list[Partial]:
     """The terms' numerators and denominators over these rows; both are additive over micro-batches and ranks."""
     partials = []
     for coefficient, term, key in objective.terms():
@@ -43,7 +43,7 @@ def combine(partials: Sequence[Partial], denominators: Sequence[Tensor] | None =
     return total
 
 
-def step_loss(objective: Objective, scores: PairScores | Scores, state: State | None = None) -> Tensor:
+def step_loss(objective: Objective, scores: PairScores | Scores | GroupScores, state: State | None = None) -> Tensor:
     """The scalar loss of a step whose rows are all here."""
     state = objective.init(RunInfo()) if state is None else state
     return combine(partial_sums(objective, scores, state))
