@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from assent._version import __version__
 from assent.errors import AssentError
 from assent.objectives import (
+    AOT,
+    ASFT,
     BCO,
     CPO,
     DPO,
@@ -24,10 +26,13 @@ from assent.objectives import (
     SPPO,
     TDPO1,
     TDPO2,
+    TGDPO,
     AlphaPO,
+    AOTUnpaired,
     APODown,
     APOZero,
     BCOPair,
+    BetaDPO,
     CalDPO,
     DiscoPOP,
     DPONorm,
@@ -36,6 +41,7 @@ from assent.objectives import (
     Hinge,
     InfoNCA,
     LengthDPO,
+    MaskL1,
     NCAGroup,
     Objective,
     PlackettLuce,
@@ -45,6 +51,7 @@ from assent.objectives import (
     SimNPO,
     SimPO,
     SLiC,
+    SparsePO,
     SPPOGroup,
     SPPOSoft,
     objectives,
@@ -53,7 +60,7 @@ from assent.objectives import (
 from assent.records import Example, Group, Label, Pair
 from assent.robust import LCPO, Smooth, Unbiased
 from assent.scores import Column, GroupScores, Labels, PairScores, Scores, Tokens
-from assent.weighting import PolicyWeighted, Weighted
+from assent.weighting import Masked, PolicyWeighted, Weighted
 
 if TYPE_CHECKING:
     from assent.auditing import audit
@@ -70,6 +77,8 @@ _VERBS = {
 }
 
 __all__ = [
+    "AOT",
+    "ASFT",
     "BCO",
     "CPO",
     "DPO",
@@ -88,11 +97,14 @@ __all__ = [
     "SPPO",
     "TDPO1",
     "TDPO2",
+    "TGDPO",
+    "AOTUnpaired",
     "APODown",
     "APOZero",
     "AlphaPO",
     "AssentError",
     "BCOPair",
+    "BetaDPO",
     "CalDPO",
     "Column",
     "DPONorm",
@@ -107,6 +119,8 @@ __all__ = [
     "Label",
     "Labels",
     "LengthDPO",
+    "MaskL1",
+    "Masked",
     "NCAGroup",
     "Objective",
     "Pair",
@@ -123,6 +137,7 @@ __all__ = [
     "SimNPO",
     "SimPO",
     "Smooth",
+    "SparsePO",
     "Tokens",
     "Unbiased",
     "Weighted",

@@ -2,9 +2,12 @@
 
 from assent.objectives.algebra import Sum
 from assent.objectives.alphapo import AlphaPO
+from assent.objectives.aot import AOT, AOTUnpaired
 from assent.objectives.apo import APODown, APOZero
+from assent.objectives.asft import ASFT
 from assent.objectives.base import Objective, PairwiseObjective, Term
 from assent.objectives.bco import BCO, BCOPair
+from assent.objectives.beta_dpo import BetaDPO
 from assent.objectives.cal_dpo import CalDPO
 from assent.objectives.cpo import CPO
 from assent.objectives.discopop import DiscoPOP
@@ -16,6 +19,7 @@ from assent.objectives.f_dpo import FDPO
 from assent.objectives.ipo import IPO
 from assent.objectives.kto import KTO
 from assent.objectives.ld_dpo import LDDPO
+from assent.objectives.mask_l1 import MaskL1
 from assent.objectives.nca import NCA, InfoNCA, NCAGroup
 from assent.objectives.npo import NPO, GradientAscent, SimNPO
 from assent.objectives.odpo import ODPO
@@ -31,11 +35,15 @@ from assent.objectives.sampo import SamPO
 from assent.objectives.sft import SFT
 from assent.objectives.simpo import SimPO
 from assent.objectives.slic import Hinge, SLiC
+from assent.objectives.sparsepo import SparsePO
 from assent.objectives.sppo import SPPO, SPPOGroup, SPPOSoft
 from assent.objectives.tdpo import TDPO1, TDPO2
+from assent.objectives.tgdpo import TGDPO
 from assent.objectives.wrapper import Wrapper
 
 __all__ = [
+    "AOT",
+    "ASFT",
     "BCO",
     "CPO",
     "DPO",
@@ -53,10 +61,13 @@ __all__ = [
     "SPPO",
     "TDPO1",
     "TDPO2",
+    "TGDPO",
+    "AOTUnpaired",
     "APODown",
     "APOZero",
     "AlphaPO",
     "BCOPair",
+    "BetaDPO",
     "CalDPO",
     "DPONorm",
     "DiscoPOP",
@@ -65,6 +76,7 @@ __all__ = [
     "Hinge",
     "InfoNCA",
     "LengthDPO",
+    "MaskL1",
     "NCAGroup",
     "Need",
     "Objective",
@@ -79,6 +91,7 @@ __all__ = [
     "SamPO",
     "SimNPO",
     "SimPO",
+    "SparsePO",
     "Sum",
     "Term",
     "Wrapper",
