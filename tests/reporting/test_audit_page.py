@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import shutil
@@ -182,3 +183,13 @@ def test_a_browser_runs_nothing_of_the_hostile_page(folder: Path, hostile: Page,
     assert title.startswith("About 39")
     assert 'id="theme">' in done.stdout.replace(' hidden=""', ""), "our own script has run: the button is there"
     assert 'id="theme" hidden' not in done.stdout
+
+
+def test_the_command_of_the_verdict_stays_on_one_line_and_prompts_start_at_their_first_words(folder: Path) -> None:
+    data = samples.audit()
+    data["plain_dpo"] = "Plain DPO would lose much here; train with --objective \"lcpo(dpo(), reliability='audit:a')\"."
+    data["suspicious"] = [data["suspicious"][0] | {"prompt": "\n\nHuman: a question\n\nAssistant:"}]
+    source = audit_page.write(data, folder / "command.html").read_text(encoding="utf-8")
+    found = re.search(r'<code class="command">(.*?)</code>', source, re.S)
+    assert html.unescape(found.group(1)) == "--objective \"lcpo(dpo(), reliability='audit:a')\""
+    assert 'lang="">Human: a question\n\nAssistant:' in source

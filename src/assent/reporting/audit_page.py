@@ -217,7 +217,7 @@ def _doubt(doubt: Doubt, text: bool) -> dict[str, Any]:
     }  # fmt: skip
     if text and "prompt" in doubt:
         out |= {
-            "prompt": doubt.get("prompt", ""),
+            "prompt": flat(doubt.get("prompt", "")).strip("\n"),
             "sides": [
                 {"title": "The label prefers", "text": doubt.get("chosen", ""), "estimate": not out["against"]},
                 {"title": "over", "text": doubt.get("rejected", ""), "estimate": out["against"]},
