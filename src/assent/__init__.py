@@ -34,17 +34,23 @@ from assent.objectives import (
     BCOPair,
     BetaDPO,
     CalDPO,
+    CoLoR,
     DiscoPOP,
     DPONorm,
     EXOGroup,
+    FlexDPO,
+    GammaDPO,
     GradientAscent,
     Hinge,
     InfoNCA,
     LengthDPO,
+    MAPLInter,
+    MAPLIntra,
     MaskL1,
     NCAGroup,
     Objective,
     PlackettLuce,
+    Rationale,
     Retain,
     RetainKL,
     SamPO,
@@ -60,7 +66,7 @@ from assent.objectives import (
 from assent.records import Example, Group, Label, Pair
 from assent.robust import LCPO, Smooth, Unbiased
 from assent.scores import Column, GroupScores, Labels, PairScores, Scores, Tokens
-from assent.weighting import Masked, PolicyWeighted, Weighted
+from assent.weighting import DifficultyCurriculum, DifficultyFilter, DifficultyWeight, Masked, PolicyWeighted, Weighted
 
 if TYPE_CHECKING:
     from assent.auditing import audit
@@ -106,11 +112,17 @@ __all__ = [
     "BCOPair",
     "BetaDPO",
     "CalDPO",
+    "CoLoR",
     "Column",
     "DPONorm",
+    "DifficultyCurriculum",
+    "DifficultyFilter",
+    "DifficultyWeight",
     "DiscoPOP",
     "EXOGroup",
     "Example",
+    "FlexDPO",
+    "GammaDPO",
     "GradientAscent",
     "Group",
     "GroupScores",
@@ -119,6 +131,8 @@ __all__ = [
     "Label",
     "Labels",
     "LengthDPO",
+    "MAPLInter",
+    "MAPLIntra",
     "MaskL1",
     "Masked",
     "NCAGroup",
@@ -127,6 +141,7 @@ __all__ = [
     "PairScores",
     "PlackettLuce",
     "PolicyWeighted",
+    "Rationale",
     "Retain",
     "RetainKL",
     "SLiC",

@@ -9,6 +9,7 @@ from assent.objectives.base import Objective, PairwiseObjective, Term
 from assent.objectives.bco import BCO, BCOPair
 from assent.objectives.beta_dpo import BetaDPO
 from assent.objectives.cal_dpo import CalDPO
+from assent.objectives.color import CoLoR
 from assent.objectives.cpo import CPO
 from assent.objectives.discopop import DiscoPOP
 from assent.objectives.dpo import DPO
@@ -16,21 +17,27 @@ from assent.objectives.dpo_norm import DPONorm
 from assent.objectives.dpop import DPOP
 from assent.objectives.exo import EXO, EXOGroup
 from assent.objectives.f_dpo import FDPO
+from assent.objectives.flex_dpo import FlexDPO
+from assent.objectives.gamma_dpo import GammaDPO
 from assent.objectives.ipo import IPO
 from assent.objectives.kto import KTO
 from assent.objectives.ld_dpo import LDDPO
+from assent.objectives.mapl import MAPLInter, MAPLIntra
 from assent.objectives.mask_l1 import MaskL1
 from assent.objectives.nca import NCA, InfoNCA, NCAGroup
 from assent.objectives.npo import NPO, GradientAscent, SimNPO
 from assent.objectives.odpo import ODPO
 from assent.objectives.orpo import ORPO
+from assent.objectives.osp import osp_reconstructed
 from assent.objectives.parse import parse
 from assent.objectives.parts import Need, RunInfo
 from assent.objectives.plackett_luce import PlackettLuce
 from assent.objectives.r_dpo import LengthDPO
+from assent.objectives.rationale import Rationale
 from assent.objectives.reduction import combine, partial_sums, step_loss
 from assent.objectives.registry import aliases, objectives
 from assent.objectives.retain import Retain, RetainKL
+from assent.objectives.rpo import rpo_average
 from assent.objectives.sampo import SamPO
 from assent.objectives.sft import SFT
 from assent.objectives.simpo import SimPO
@@ -69,19 +76,25 @@ __all__ = [
     "BCOPair",
     "BetaDPO",
     "CalDPO",
+    "CoLoR",
     "DPONorm",
     "DiscoPOP",
     "EXOGroup",
+    "FlexDPO",
+    "GammaDPO",
     "GradientAscent",
     "Hinge",
     "InfoNCA",
     "LengthDPO",
+    "MAPLInter",
+    "MAPLIntra",
     "MaskL1",
     "NCAGroup",
     "Need",
     "Objective",
     "PairwiseObjective",
     "PlackettLuce",
+    "Rationale",
     "Retain",
     "RetainKL",
     "RunInfo",
@@ -98,7 +111,9 @@ __all__ = [
     "aliases",
     "combine",
     "objectives",
+    "osp_reconstructed",
     "parse",
     "partial_sums",
+    "rpo_average",
     "step_loss",
 ]
