@@ -15,7 +15,8 @@ State = Mapping[str, Tensor]
 
 
 class Need(NamedTuple):
-    """Something a scorer must provide: reference, length, tokens, entropy, sum_sq, kl_ref, or column / view by name."""
+    """Something a scorer must provide: reference, length, tokens, entropy, sum_sq, kl_ref, mask (of tokens), reward (of
+    completions), or by name a column, token_column or view."""
 
     kind: str
     name: str = ""

@@ -1,0 +1,125 @@
+"""Any pairwise loss on some of the tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from assent.errors import AssentError
+from assent.objectives.base import Objective
+from assent.objectives.dpo import DPO
+from assent.objectives.ld_dpo import within_shorter
+from assent.objectives.mask_l1 import MaskL1, mask_need
+from assent.objectives.parts import LENGTH, TOKENS, Need, State, require, scoped, within
+from assent.objectives.registry import alias, register
+from assent.objectives.token_sums import token_sum, token_values, tokens_of
+from assent.objectives.wrapper import Wrapper
+from assent.scores import PairScores, Scores, Tokens
+from assent.shapes import PerPair, PerToken
+
+RULES = ("shorter", "differing")
+"""Masks that follow from the pair itself: the first min(|w|, |l|) tokens, and tokens whose id the other side lacks."""
+
+
+def differing(scores: PairScores) -> tuple[Tensor, Tensor]:
+    """1 for the tokens of each side whose id (token column "id") does not occur in the other completion of the pair."""
+    ids = [tokens_of(side).columns.get("id") for side in (scores.chosen, scores.rejected)]
+    if any(found is None for found in ids):
+        raise AssentError(
+            "masked: tokens='differing' needs the token column 'id'; use a scorer that provides token ids"
+        )
+    left, right = tokens_of(scores.chosen), tokens_of(scores.rejected)
+    width = max((int(found.max()) for found in ids if len(found)), default=0) + 1
+    keys = [tokens.row * width + found.long() for tokens, found in zip((left, right), ids, strict=True)]
+    return (~torch.isin(keys[0], keys[1])).to(left.logp), (~torch.isin(keys[1], keys[0])).to(right.logp)
+
+
+@register
+@dataclass(frozen=True)
+class Masked(Wrapper):
+    """OBJ with every token's log-probabilities times its mask: sums, references and lengths are those of what is left.
+
+    tokens: "mask" for the scorer's mask (learned ones carry gradient), the name of a token column with values in [0, 1],
+    "shorter" for the first min(|w|, |l|) tokens of either side, or "differing" for tokens that the other side lacks.
+    All ones is OBJ.  Tokens of mask 0 get no gradient.  A base that reads single tokens takes masks of 0 and 1 only.
+    """
+
+    base: Objective
+    tokens: str
+    name = "masked"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        allowed = "'mask', 'shorter', 'differing' or the name of a token column"
+        require(isinstance(self.tokens, str) and bool(self.tokens), self.name, "tokens", self.tokens, allowed)
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        own = {"shorter": frozenset(), "differing": frozenset({Need("token_column", "id")})}
+        return self.base.needs | {TOKENS} | own.get(self.tokens, frozenset({mask_need(self.tokens)}))
+
+    def masks(self, scores: PairScores) -> tuple[Tensor, Tensor]:
+        """The mask of either side's tokens ([T] each)."""
+        if self.tokens == "shorter":
+            return within_shorter(scores)
+        if self.tokens == "differing":
+            return differing(scores)
+        return token_values(scores.chosen, self.tokens), token_values(scores.rejected, self.tokens)
+
+    def left(self, scores: PairScores) -> PairScores:
+        """The scores of what the mask leaves."""
+        chosen, rejected = self.masks(scores)
+        return replace(scores, chosen=self._side(scores.chosen, chosen), rejected=self._side(scores.rejected, rejected))
+
+    def _side(self, side: Scores, mask: PerToken) -> Scores:
+        tokens = tokens_of(side)
+        length = token_sum(side, mask)
+        # masks of a data column that leave nothing are a mistake; others may, where no length divides
+        if (LENGTH in self.base.needs or self.tokens not in ("mask", *RULES)) and not bool((length.detach() > 0).all()):
+            row = int((length.detach() <= 0).nonzero()[0])
+            raise AssentError(
+                f"masked: the mask {self.tokens!r} leaves no token of completion {row} of the batch; expected one in each"
+            )
+        ref = None if tokens.ref_logp is None else mask * tokens.ref_logp
+        return replace(
+            side,
+            logp=token_sum(side, mask * tokens.logp),
+            ref_logp=None if ref is None else token_sum(side, ref),
+            length=length,
+            tokens=self._kept(tokens, mask) if TOKENS in self.base.needs else tokens,
+        )
+
+    def _kept(self, tokens: Tokens, mask: PerToken) -> Tokens:
+        kept = mask.detach() > 0
+        if not bool((mask.detach()[kept] == 1).all()):
+            raise AssentError(
+                f"masked: {self.base!s} reads single tokens and the mask {self.tokens!r} has values between 0 and 1; "
+                "expected 0 and 1 only, or a base of whole sequences"
+            )
+        names = ("row", "index", "logp", "ref_logp", "entropy", "sum_sq", "kl_ref", "mask")
+        picked = {name: v[kept] for name in names if (v := getattr(tokens, name)) is not None}
+        return Tokens(**picked, columns={name: v[kept] for name, v in tokens.columns.items()})
+
+    def ordered(self, scores: PairScores, state: State) -> PerPair:
+        return self.base.ordered(self.left(scores), within(state, "base"))
+
+    def induced_logit(self, scores: PairScores, state: State) -> PerPair:
+        return self.base.induced_logit(self.left(scores), within(state, "base"))
+
+    def rewards(self, scores: PairScores) -> tuple[PerPair, PerPair]:
+        return self.base.rewards(self.left(scores))
+
+    def sums(self, scores: PairScores, state: State) -> dict[str, Tensor]:
+        return scoped("base", self.base.sums(self.left(scores), within(state, "base")))
+
+
+@alias
+def sparse_masked_reconstructed(beta: float = 0.1, lam: float = 0.01) -> Objective:
+    """DPO under a learned token mask with an L1 penalty, against entanglement: ``masked(dpo(beta), 'mask') + lam*mask_l1()``.
+
+    2410.13828 names a sparsity-regularised token mask and its loss is not known: this is Assent's reading, lam too.
+    """
+    require(0 < lam < float("inf"), "sparse_masked_reconstructed", "lam", lam, "a finite number above 0")
+    return Masked(DPO(beta), "mask") + lam * MaskL1("mask")
