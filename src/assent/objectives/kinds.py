@@ -51,7 +51,9 @@ class LabelledObjective(Objective):
 
 def log_softmax(scores: GroupScores, values: PerCompletion) -> PerCompletion:
     """``values`` [C] less the log of the sum of their exponentials over the group -> [C], nats."""
-    return values - scores.log_sum_exp(values)[scores.group]
+    top = values.new_full((len(scores),), float("-inf")).scatter_reduce(0, scores.group, values.detach(), "amax")
+    centred = values - top[scores.group]  # large values would leave no digits for the logarithm of their sum
+    return centred - scores.log_sum_exp(centred)[scores.group]
 
 
 class GroupObjective(Objective):

@@ -52,7 +52,7 @@ class _Rewarded(GroupObjective):
 
     def _rewards(self, scores: GroupScores) -> tuple[PerCompletion, PerCompletion]:
         reward = self.beta * scores.completions.log_ratio
-        return reward, scores.softmax(scores.score.to(reward) / self.alpha)
+        return reward, log_softmax(scores, scores.score.to(reward) / self.alpha).exp()
 
 
 @register
