@@ -66,7 +66,16 @@ from assent.objectives import (
 from assent.records import Example, Group, Label, Pair
 from assent.robust import LCPO, Smooth, Unbiased
 from assent.scores import Column, GroupScores, Labels, PairScores, Scores, Tokens
-from assent.weighting import DifficultyCurriculum, DifficultyFilter, DifficultyWeight, Masked, PolicyWeighted, Weighted
+from assent.weighting import (
+    DifficultyCurriculum,
+    DifficultyFilter,
+    DifficultyWeight,
+    DriftWeighted,
+    MarginWeighted,
+    Masked,
+    PolicyWeighted,
+    Weighted,
+)
 
 if TYPE_CHECKING:
     from assent.auditing import audit
@@ -119,6 +128,7 @@ __all__ = [
     "DifficultyFilter",
     "DifficultyWeight",
     "DiscoPOP",
+    "DriftWeighted",
     "EXOGroup",
     "Example",
     "FlexDPO",
@@ -133,6 +143,7 @@ __all__ = [
     "LengthDPO",
     "MAPLInter",
     "MAPLIntra",
+    "MarginWeighted",
     "MaskL1",
     "Masked",
     "NCAGroup",
