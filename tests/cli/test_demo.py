@@ -8,7 +8,9 @@ import pytest
 
 from assent.cli import demo as verb
 from assent.cli import main
+from assent.data import read
 from assent.evaluation import demo as demonstration
+from assent.scoring.loading import load_tokenizer
 from assent.worlds import embedded, loops
 
 TINY = demonstration.DemoConfig(
@@ -42,6 +44,10 @@ def test_one_line_of_json_one_page_and_a_world_to_go_on_with(tmp_path, monkeypat
     rows = (tmp_path / "run" / "preferences.jsonl").read_text().splitlines()
     assert len(rows) == 120 + 9 + 2 * 9
     assert (tmp_path / "run" / "reference" / "config.json").is_file()
+    tokenizer = load_tokenizer(str(tmp_path / "run" / "reference"))
+    for row in read(tmp_path / "run" / "preferences.jsonl").rows[:20]:  # as `assent train` reads them
+        words = tokenizer.convert_ids_to_tokens(tokenizer(row.prompt + row.chosen)["input_ids"])
+        assert [w for w in words if w[0] != "<"] == row.prompt.split() + row.chosen.split() and "<unk>" not in words
     assert (tmp_path / "run" / "audit" / "audit.parquet").is_file()
 
 

@@ -114,7 +114,8 @@ def write_rows(pairs: Sequence[Pair], path: Path) -> Path:
     for pair in pairs:
         for label in pair.labels:
             chosen, rejected = (pair.chosen, pair.rejected) if label.p >= 0.5 else (pair.rejected, pair.chosen)
-            row = {"prompt": pair.prompt, "chosen": chosen, "rejected": rejected, "annotator": label.annotator}
+            prompt = f"{pair.prompt} "  # or the last word of the prompt and the first of the answer would be one
+            row = {"prompt": prompt, "chosen": chosen, "rejected": rejected, "annotator": label.annotator}
             rows.append((label.rows[0], json.dumps(row)))
     descriptor, aside = tempfile.mkstemp(dir=path.parent, suffix=".jsonl")
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
