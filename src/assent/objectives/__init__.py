@@ -24,6 +24,7 @@ from assent.objectives.kto import KTO
 from assent.objectives.ld_dpo import LDDPO
 from assent.objectives.mapl import MAPLInter, MAPLIntra
 from assent.objectives.mask_l1 import MaskL1
+from assent.objectives.moving import MovingReference
 from assent.objectives.nca import NCA, InfoNCA, NCAGroup
 from assent.objectives.npo import NPO, GradientAscent, SimNPO
 from assent.objectives.odpo import ODPO
@@ -89,6 +90,7 @@ __all__ = [
     "MAPLInter",
     "MAPLIntra",
     "MaskL1",
+    "MovingReference",
     "NCAGroup",
     "Need",
     "Objective",
