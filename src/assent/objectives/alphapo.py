@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+
 from assent.objectives.base import PairwiseObjective
 from assent.objectives.parts import LENGTH, Need, State, require
 from assent.objectives.primitives import box_cox, logistic
@@ -38,9 +40,8 @@ class AlphaPO(PairwiseObjective):
         return frozenset({LENGTH})
 
     def rewards(self, scores: PairScores) -> tuple[PerPair, PerPair]:
-        chosen, rejected = (
-            self.beta * box_cox(side.per_token(side.logp), -self.alpha) for side in (scores.chosen, scores.rejected)
-        )
+        means = torch.stack([side.per_token(side.logp) for side in (scores.chosen, scores.rejected)])
+        chosen, rejected = self.beta * box_cox(means, -self.alpha)
         return chosen, rejected
 
     def ordered(self, scores: PairScores, state: State) -> PerPair:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import log
 
+import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
@@ -68,7 +69,8 @@ class FDPO(RewardObjective):
                 return box_cox(x, 1.0) + x
 
     def rewards(self, scores: PairScores) -> tuple[PerPair, PerPair]:
-        return self.beta * self._link(scores.chosen.log_ratio), self.beta * self._link(scores.rejected.log_ratio)
+        chosen, rejected = self.beta * self._link(torch.stack([scores.chosen.log_ratio, scores.rejected.log_ratio]))
+        return chosen, rejected
 
     def ordered(self, scores: PairScores, state: State) -> PerPair:
         chosen, rejected = self.rewards(scores)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+
 from assent.objectives.base import PairwiseObjective
 from assent.objectives.parts import LENGTH, Need, State, require
 from assent.objectives.primitives import log_odds, logistic
@@ -39,7 +41,8 @@ class ORPO(PairwiseObjective):
 
     def ordered(self, scores: PairScores, state: State) -> PerPair:
         chosen, rejected = _mean(scores.chosen), _mean(scores.rejected)
-        return -chosen + self.lam * logistic(log_odds(chosen) - log_odds(rejected))
+        odds_w, odds_l = log_odds(torch.stack([chosen, rejected]))  # both sides at once: half the calls
+        return -chosen + self.lam * logistic(odds_w - odds_l)
 
     def rewards(self, scores: PairScores) -> tuple[PerPair, PerPair]:
         return _mean(scores.chosen), _mean(scores.rejected)

@@ -49,5 +49,7 @@ def log_complement(log_value: Tensor) -> Tensor:
 
 
 def log_odds(log_value: Tensor) -> Tensor:
-    """log(p / (1 - p)) of p = e^x, x < 0; bounded as its complement is."""
-    return log_value - log_complement(log_value)
+    """log(p / (1 - p)) of p = e^x, x < 0; beyond x = -1e-6 (a probability of 1) its tangent, slope 1e6."""
+    inner = log_value.clamp_max(_ALMOST_ONE)
+    beyond = relu(log_value - _ALMOST_ONE) / -expm1(_ALMOST_ONE)
+    return inner - torch.log(-torch.expm1(inner)) + beyond
