@@ -1,0 +1,93 @@
+"""Entanglement by hand, and the laws of its sheet against real steps of log-linear policies."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from assent import parse
+from assent.diagnostics.entanglement import PairGradients
+from assent.objectives.pair_weights import pair_weights
+from assent.scores import PairScores, Scores
+
+F64 = torch.float64
+
+
+def _numbers(inner: float, chosen_sq: float, rejected_sq: float) -> PairGradients:
+    return PairGradients(*(torch.tensor(x, dtype=F64) for x in (inner, chosen_sq, rejected_sq)))
+
+
+def test_golden_values() -> None:
+    # g_w = (3, 0), g_l = (2, 2): inner 6, squares 9 and 8
+    found = PairGradients.of([torch.tensor([3.0, 0.0]), None], [torch.tensor([2.0, 2.0]), torch.tensor([0.0])])
+    assert (found.inner.item(), found.chosen_sq.item(), found.rejected_sq.item()) == (6.0, 9.0, 8.0)
+    assert found.cosine.item() == pytest.approx(0.5**0.5, abs=1e-12)
+    assert found.balanced_ratio.item() == pytest.approx((8 / 9) ** 0.5, abs=1e-12)
+    # d_w = 2, d_l = 3, rate .1: .1 (18 - 18) and .1 (12 - 24)
+    assert [x.item() for x in found.changes(2.0, 3.0, 0.1)] == pytest.approx([0.0, -1.2], abs=1e-12)
+    assert [x.item() for x in found.thresholds(2.0, 3.0)] == pytest.approx([6.0, 12.0], abs=1e-12)
+
+
+def test_cases_of_the_papers_table() -> None:
+    # inner product against both squares: below both, between, between the other way round
+    cases = [_numbers(*x).cases()[0] for x in ((1.0, 2.0, 3.0), (2.5, 2.0, 3.0), (2.5, 3.0, 2.0))]
+    assert cases == ["ideal", "both down", "both up"]
+    assert _numbers(2.5, 3.0, 2.0).changes()[1].item() > 0
+
+
+def test_the_two_conditions_never_fail_together_and_the_balanced_ratio_meets_both() -> None:
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(500):
+        g, h = torch.randn(3, generator=generator, dtype=F64), torch.randn(3, generator=generator, dtype=F64)
+        d_w, d_l = (0.1 + torch.rand(2, generator=generator, dtype=F64)).tolist()
+        found = PairGradients.of([g], [h])
+        up, down = found.conditions(d_w, d_l)
+        assert bool(up) or bool(down)
+        assert all(bool(c) for c in found.conditions(float(found.balanced_ratio) * (1 + 1e-12), 1.0))
+        lift, fall = found.changes(d_w, d_w)  # ratio 1: the margin rises by d |g_w - g_l|^2
+        assert (lift - fall).item() == pytest.approx(d_w * (g - h).square().sum().item(), abs=1e-10)
+
+
+@pytest.mark.parametrize("text", ["dpo()", "ipo()", "simpo()", "cpo()", "gamma_dpo()", "flex_dpo(beta_neg=0.02)"])
+def test_the_sign_law_on_log_linear_policies(text: str) -> None:
+    generator = torch.Generator().manual_seed(1)
+    objective = parse(text)
+    for _ in range(20):
+        features = torch.randn(12, 6, generator=generator, dtype=F64)
+        features[1] = 0.9 * features[0] + 0.5 * features[1]
+        theta = torch.randn(6, generator=generator, dtype=F64).requires_grad_()
+        ref = torch.log_softmax(features @ torch.randn(6, generator=generator, dtype=F64), 0)
+
+        def score(theta: torch.Tensor, features: torch.Tensor = features, ref: torch.Tensor = ref) -> PairScores:
+            logp = torch.log_softmax(features @ theta, 0)
+            length = torch.tensor([3.0], dtype=F64)
+            return PairScores(Scores(logp[:1], ref[:1], length), Scores(logp[1:2], ref[1:2], length))
+
+        scores = score(theta)
+        d_w, d_l = pair_weights(objective, scores)
+        g_w, g_l = (
+            torch.autograd.grad(s.logp.sum(), theta, retain_graph=True)[0] for s in (scores.chosen, scores.rejected)
+        )
+        slope = torch.autograd.grad(objective(scores).sum(), theta)[0]
+        rate = 1e-7
+        predicted = PairGradients.of([g_w], [g_l]).changes(d_w, d_l, rate)
+        moved = score((theta - rate * slope).detach())
+        for side, before, expected in zip(
+            (moved.chosen, moved.rejected), (scores.chosen, scores.rejected), predicted, strict=True
+        ):
+            change = (side.logp - before.logp.detach()).item()
+            if abs(expected.item()) > 1e-11:
+                assert change == pytest.approx(expected.item(), rel=1e-3)
+
+
+def test_a_single_token_with_a_trained_output_matrix_is_never_entangled() -> None:
+    # g_y = (e_y - pi) h^T: ip = |h|^2 (|pi|^2 - pi_w - pi_l)
+    generator = torch.Generator().manual_seed(2)
+    pi = torch.softmax(torch.randn(5, generator=generator, dtype=F64), 0)
+    h = torch.randn(4, generator=generator, dtype=F64)
+    g = [torch.outer(torch.eye(5, dtype=F64)[y] - pi, h) for y in (0, 1)]
+    found = PairGradients.of([g[0]], [g[1]])
+    h2 = h.square().sum()
+    assert found.inner.item() == pytest.approx((h2 * (pi.square().sum() - pi[0] - pi[1])).item(), abs=1e-12)
+    assert (found.chosen_sq - found.inner).item() == pytest.approx((h2 * (1 - pi[0] + pi[1])).item(), abs=1e-12)
+    assert found.cases() == ["ideal"]
