@@ -19,6 +19,9 @@ VIEWS = {
     "chosen@intra_worse": ("w", "worse"), "rejected@intra_worse": ("l", "worse"),
     "chosen@for_chosen": ("w", "own"), "rejected@for_rejected": ("l", "own"),
     "chosen@for_rejected": ("w", "other"), "rejected@for_chosen": ("l", "other"),
+    "chosen|rejected": ("w", "better"), "rejected|chosen": ("l", "better"),
+    "chosen|chosen": ("w", "worse"), "rejected|rejected": ("l", "worse"),
+    "chosen@degraded": ("w", "own"), "rejected@degraded": ("l", "own"),
 }  # fmt: skip
 """Further sequences of a pair: name of the view, and which side's dictionary holds them under which name."""
 
@@ -156,7 +159,10 @@ class Built:
     def _view(self, logp: torch.Tensor, found: Sequence[dict]) -> Scores:
         ref = self._numbers([float("nan") if self.blind else c["ref"] for c in found])
         score = self._numbers([c["score"] for c in found])
-        return Scores(logp, ref, self._numbers([c["length"] for c in found]), columns={"reward": score})
+        length = self._numbers([c["length"] for c in found])
+        logits = torch.stack([logp, score, length / 10], dim=-1)
+        degree = {"degree": length % 3, "degree_chosen": logits, "degree_rejected": -logits}
+        return Scores(logp, ref, length, columns={"reward": score} | degree)
 
     def _side(self, name: str, found: Sequence[dict], leaves: dict[tuple[str, str], torch.Tensor]) -> Scores:
         row = torch.tensor([i for i, c in enumerate(found) for _ in c["tokens"]])

@@ -44,7 +44,9 @@ from assent.objectives.sft import SFT
 from assent.objectives.simpo import SimPO
 from assent.objectives.slic import Hinge, SLiC
 from assent.objectives.sparsepo import SparsePO
+from assent.objectives.spo_degree import DegreeReconstructed
 from assent.objectives.sppo import SPPO, SPPOGroup, SPPOSoft
+from assent.objectives.srpo import SRPO
 from assent.objectives.tdpo import TDPO1, TDPO2
 from assent.objectives.tgdpo import TGDPO
 from assent.objectives.wrapper import Wrapper
@@ -67,6 +69,7 @@ __all__ = [
     "ORPO",
     "SFT",
     "SPPO",
+    "SRPO",
     "TDPO1",
     "TDPO2",
     "TGDPO",
@@ -79,6 +82,7 @@ __all__ = [
     "CalDPO",
     "CoLoR",
     "DPONorm",
+    "DegreeReconstructed",
     "DiscoPOP",
     "EXOGroup",
     "FlexDPO",
