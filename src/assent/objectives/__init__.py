@@ -3,7 +3,7 @@
 from assent.objectives.algebra import Sum
 from assent.objectives.alphapo import AlphaPO
 from assent.objectives.aot import AOT, AOTUnpaired
-from assent.objectives.apo import APODown, APOZero
+from assent.objectives.apo import APODown, APOZero, APOZeroUnpaired
 from assent.objectives.asft import ASFT
 from assent.objectives.base import Objective, PairwiseObjective, Term
 from assent.objectives.bco import BCO, BCOPair
@@ -76,6 +76,7 @@ __all__ = [
     "AOTUnpaired",
     "APODown",
     "APOZero",
+    "APOZeroUnpaired",
     "AlphaPO",
     "BCOPair",
     "BetaDPO",

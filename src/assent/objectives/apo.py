@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from torch import sigmoid
 
-from assent.objectives.kinds import RewardObjective
-from assent.objectives.parts import State
+from assent.objectives.kinds import LabelledObjective, RewardObjective
+from assent.objectives.parts import REFERENCE, Need, State, require
 from assent.objectives.registry import register
-from assent.scores import PairScores
-from assent.shapes import PerPair
+from assent.scores import PairScores, Scores
+from assent.shapes import PerCompletion, PerPair
 
 
 @register
@@ -29,6 +29,31 @@ class APOZero(RewardObjective):
     def ordered(self, scores: PairScores, state: State) -> PerPair:
         chosen, rejected = self.rewards(scores)
         return sigmoid(-chosen) + sigmoid(rejected)
+
+
+@register
+@dataclass(frozen=True)
+class APOZeroUnpaired(LabelledObjective):
+    r"""1 - sigmoid(r) for a liked completion, sigmoid(r) for a disliked one, r = beta (log-ratio), nats per sequence.
+
+    beta: as in dpo().  The two sides of apo_zero(beta) as rows of their own; kto() with its common point held at 0.
+    At policy = reference the loss is 1/2 and its gradient in r is -1/4 or 1/4.
+    """
+
+    beta: float = 0.1
+    name = "apo_zero_unpaired"
+    paper, equation = "2408.06266", "7"
+
+    def __post_init__(self) -> None:
+        require(0 < self.beta < float("inf"), self.name, "beta", self.beta, "a finite number above 0")
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        return frozenset({REFERENCE})
+
+    def sided(self, scores: Scores, state: State) -> tuple[PerCompletion, PerCompletion]:
+        reward = self.beta * scores.log_ratio
+        return sigmoid(-reward), sigmoid(reward)
 
 
 @register

@@ -25,7 +25,7 @@ class PlackettLuce(GroupObjective):
 
     beta: float = 0.1
     name = "plackett_luce"
-    paper, equation = "2305.18290", "20"
+    paper, equation = "2305.18290", "appendix A.3"
 
     def __post_init__(self) -> None:
         require(0 < self.beta < float("inf"), "plackett_luce", "beta", self.beta, "a finite number above 0")

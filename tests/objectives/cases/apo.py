@@ -20,5 +20,11 @@ def apo_down(w: dict, l: dict, beta: float) -> float:
 
 CASES = [
     Case("apo_zero(beta=0.4)", lambda w, l: apo_zero(w, l, 0.4), 1.0),
+    Case(
+        "apo_zero_unpaired(beta=0.4)",
+        lambda c: 1 - sigmoid(0.4 * _x(c)) if c["label"] else sigmoid(0.4 * _x(c)),
+        0.5,
+        rows="labelled",
+    ),
     Case("apo_down(beta=0.4)", lambda w, l: apo_down(w, l, 0.4), 1.0),
 ]
