@@ -22,6 +22,7 @@ from assent.objectives import combine, parse, partial_sums
 from assent.scoring.causal_lm import CausalLMScorer
 from assent.scoring.reference import SecondModel
 from assent.training.alarms import Alarms
+from assent.training.batches import identity
 from assent.training.gather import leaves, with_leaves
 from assent.training.recorder import Recorder
 from assent.training.trainer import PreferenceTrainer
@@ -70,6 +71,7 @@ def trainer_of(text: str, data: list[TokenPair], folder: Path, batch: int) -> Pr
 
 def step(trainer: PreferenceTrainer, batch: list[TokenPair]) -> float:
     """CPU seconds of one whole step: scores, loss, gradient, optimiser, the objective's state."""
+    batch = identity(batch)
     start = time.process_time()
     trainer.training_step(trainer.model, batch)
     trainer.optimizer.step()
