@@ -48,6 +48,10 @@ class _Quantiles(RewardObjective):
     def ordered(self, scores: PairScores, state: State) -> PerPair:
         high, low = self.samples(scores)
         weight = self.weights(scores)
+        if bool((weight == weight[:1]).all()):  # equal weights need no splitting
+            ranked = low.detach().argsort(stable=True)
+            partner = torch.empty_like(ranked).index_copy_(0, high.detach().argsort(stable=True), ranked)
+            return logistic(self.beta * (high - low[partner]))
         i, j, mass = quantile_plan(high, low, weight)
         loss = logistic(self.beta * (high[i] - low[j]))
         own = torch.zeros_like(loss[: len(weight)]).index_add(0, i, mass.to(loss) * loss)

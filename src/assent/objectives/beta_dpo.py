@@ -75,32 +75,43 @@ class BetaDPO(RewardObjective):
 
     def kept(self, scores: PairScores, state: State) -> PerPair:
         """What each pair counts [P]: 0 if left out, else the share that makes the kept ones stand for all; no gradient."""
-        gap, weight = self._gap(scores), self.weights(scores).double()
+        return self._kept(self._gap(scores), self.weights(scores).double(), self._moved(scores, state), state)
+
+    def step_beta(self, scores: PairScores, state: State) -> Tensor:
+        """b [] of this step; no gradient."""
+        return self._step(scores, state)[1]
+
+    def _moved(self, scores: PairScores, state: State) -> State:
+        return self.update(state, self.sums(scores, state))
+
+    def _kept(self, gap: PerPair, weight: PerPair, new: State, state: State) -> PerPair:
         if self.drop == 0:
             return torch.ones_like(gap)
-        new = self.update(state, self.sums(scores, state))
         far = (gap - new["mean"]) / new["deviation"].clamp_min(1e-12)
         # the noise goes by the rank of h, so that the draw does not depend on the order of the rows; seeds are read mod 2^32
         generator = torch.Generator().manual_seed((self.seed * 1_000_003 + int(state["step"])) % 2**32)
         uniform = torch.rand(len(gap), generator=generator, dtype=torch.float64).clamp_min(1e-300).to(gap.device)
-        rank = gap.masked_fill(weight == 0, float("inf")).argsort(stable=True).argsort()
-        key = (-(far**2) / 2 - (-uniform.log()).log()[rank]).masked_fill(weight == 0, -float("inf"))
-        order = key.argsort(descending=True, stable=True)
-        inside = weight[order].cumsum(0) <= (1 - self.drop) * weight.sum() * (1 + 1e-12)
+        absent = weight == 0
+        noise = torch.empty_like(gap).index_copy_(0, gap.masked_fill(absent, float("inf")).argsort(), uniform)
+        key = (-(far**2) / 2 - (-noise.log()).log()).masked_fill(absent, -float("inf"))
+        order, total = key.argsort(descending=True), weight.sum()
+        inside = weight[order].cumsum(0) <= (1 - self.drop) * total * (1 + 1e-12)
         inside[0] = True
-        stays = torch.zeros_like(gap).index_copy(0, order, inside.to(gap))
-        return stays * weight.sum() / (stays * weight).sum().clamp_min(1e-30)
+        stays = torch.empty_like(gap).index_copy_(0, order, inside.to(gap))
+        return stays * (total / (stays * weight).sum().clamp_min(1e-30))
 
-    def step_beta(self, scores: PairScores, state: State, kept: PerPair) -> Tensor:
-        """b [] of this step; no gradient."""
-        gap, share = self._gap(scores), kept * self.weights(scores).double()
+    def _step(self, scores: PairScores, state: State) -> tuple[PerPair, Tensor]:
+        """What each pair counts [P], and b []."""
+        gap, weight, new = self._gap(scores), self.weights(scores).double(), self._moved(scores, state)
+        kept = self._kept(gap, weight, new, state)
+        share = kept * weight
         mean = (share * gap).sum() / share.sum().clamp_min(1e-30)
-        centre = self.update(state, self.sums(scores, state))["mean"]
-        return (self.beta * (1 + self.a * (mean - centre))).clamp_min(_LOWEST)
+        return kept, (self.beta * (1 + self.a * (mean - new["mean"]))).clamp_min(_LOWEST)
 
     def ordered(self, scores: PairScores, state: State) -> PerPair:
-        gap, kept = scores.log_ratio_gap, self.kept(scores, state)
-        return kept.to(gap) * logistic(self.step_beta(scores, state, kept).to(gap) * gap)
+        gap = scores.log_ratio_gap
+        kept, beta = self._step(scores, state)
+        return kept.to(gap) * logistic(beta.to(gap) * gap)
 
 
 explain_foreign("beta_dpo", "alpha", "the field is called a")
