@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from assent.reporting import objective_facts as known
-from assent.reporting.objective_plot import plot
+from assent.reporting.objective_plot import curve, plot
 from assent.reporting.plots import picture
 
 HEAD = "Written by `assent objectives --write-docs docs/objectives`; do not edit."
@@ -74,8 +74,7 @@ def pages() -> dict[str, str]:
 
 
 def _has_plot(name: str) -> bool:
-    one = known.example(name)
-    return one.couples == "no" and one.data in ("pairs", "completions", "labelled")
+    return curve(known.example(name)) is not None
 
 
 def write(folder: Path) -> int:

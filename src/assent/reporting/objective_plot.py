@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from assent.errors import AssentError
 from assent.objectives import Objective
 from assent.objectives.pair_weights import pair_weights
 from assent.reporting.plots import BLUE, GREEN, MUTED, ORANGE, Canvas, canvas, grid, svg
@@ -35,9 +36,17 @@ class Curve:
 
 
 def curve(objective: Objective, points: int = 161) -> Curve | None:
-    """The curves of an objective; None for objectives of groups and of several rows at once."""
-    if objective.couples != "no":
+    """The curves of an objective; None for objectives of groups, of several rows at once, and of what plain rows lack.
+
+    Columns that the objective reads are 1 on both sides, the data's scores 1 and 0.
+    """
+    try:
+        return None if objective.couples != "no" else _curve(objective, points)
+    except AssentError:  # further sequences, heads, token columns
         return None
+
+
+def _curve(objective: Objective, points: int) -> Curve | None:
     x = torch.linspace(-REACH, REACH, points, dtype=torch.float64)
     if objective.data == "labelled":
         side, named = _side(x), {}
@@ -47,7 +56,7 @@ def curve(objective: Objective, points: int = 161) -> Curve | None:
         return Curve(x.tolist(), named, {})
     if objective.data not in ("pairs", "completions"):
         return None
-    scores = _pairs(x)
+    scores = _pairs(x, [need.name for need in objective.needs if need.kind == "column"])
     up, down = pair_weights(objective, scores)
     loss = objective(scores).detach()
     return Curve(x.tolist(), {"loss": loss.tolist()}, {"d_w": up.tolist(), "d_l": down.tolist()})
@@ -67,11 +76,11 @@ def _side(x: torch.Tensor) -> Scores:
     return Scores(BASE + x, torch.full_like(x, BASE), torch.full_like(x, LENGTH), tokens, columns)
 
 
-def _pairs(x: torch.Tensor) -> PairScores:
+def _pairs(x: torch.Tensor, names: list[str]) -> PairScores:
     """Pairs whose margin x is half a rise of the chosen and half a fall of the rejected completion."""
     one = torch.ones_like(x)
-    columns = {
-        "confidence": Column(one), "margin": Column(one, "negate"), "difficulty": Column(0 * one),
+    columns = {name: Column(one) for name in names} | {
+        "confidence": Column(one), "margin": Column(one, "negate"), "logit": Column(one, "negate"), "difficulty": Column(0 * one),
         "score_chosen": Column(one, exchange="score_rejected"), "score_rejected": Column(0 * one, exchange="score_chosen"),
     }  # fmt: skip
     return PairScores(_side(x / 2), _side(-x / 2), columns=columns)
