@@ -80,7 +80,7 @@ def _pairs(x: torch.Tensor, names: list[str]) -> PairScores:
     """Pairs whose margin x is half a rise of the chosen and half a fall of the rejected completion."""
     one = torch.ones_like(x)
     columns = {name: Column(one) for name in names} | {
-        "confidence": Column(one), "margin": Column(one, "negate"), "logit": Column(one, "negate"), "difficulty": Column(0 * one),
+        "confidence": Column(one), "margin": Column(one, "negate"), "logit": Column(one, "negate"),
         "score_chosen": Column(one, exchange="score_rejected"), "score_rejected": Column(0 * one, exchange="score_chosen"),
     }  # fmt: skip
     return PairScores(_side(x / 2), _side(-x / 2), columns=columns)
