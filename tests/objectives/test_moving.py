@@ -15,8 +15,10 @@ def test_it_moves_by_its_share_every_so_many_steps() -> None:
     objective = MovingReference(DPO(), share=0.6, every=3)
     state, shares = objective.init(RunInfo()), []
     assert objective.share_after(state) == 0.0  # not before the first step
+    sums = objective.sums(pair(1.0, 0.0), state)
+    assert sums["weight"].item() == 1.0  # a trainer moves no state of an objective that sums nothing
     for _ in range(7):
-        state = objective.update(state, {})
+        state = objective.update(state, sums)
         shares.append(objective.share_after(state))
     assert shares == [0.0, 0.0, 0.6, 0.0, 0.0, 0.6, 0.0]
     resumed = {name: tensor.clone() for name, tensor in state.items()}

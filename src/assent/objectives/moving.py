@@ -52,6 +52,10 @@ class MovingReference(Wrapper):
         """step [] int64: optimiser steps done; and the base's own state."""
         return {"step": torch.zeros((), dtype=torch.int64)} | super().init(info)
 
+    def sums(self, scores: PairScores, state: State) -> dict[str, Tensor]:
+        """The step's row weights: a step that has rows is a step; and what the base sums."""
+        return {"weight": self.weights(scores).detach().sum()} | super().sums(scores, state)
+
     def update(self, state: State, sums: Mapping[str, Tensor]) -> State:
         return {"step": state["step"] + 1} | super().update(state, sums)
 
