@@ -38,7 +38,7 @@ class KTO(LabelledObjective):
     z: str = "rows"
     statistic: str = "step"
     name = "kto"
-    paper, equation = "2402.01306", "7-8"
+    paper, equation = "2402.01306", "the KTO loss"
 
     def __post_init__(self) -> None:
         require(0 < self.beta < float("inf"), "kto", "beta", self.beta, "a finite number above 0")

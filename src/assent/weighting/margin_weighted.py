@@ -13,7 +13,7 @@ from assent.errors import AssentError
 from assent.objectives.base import Objective
 from assent.objectives.dpo import DPO
 from assent.objectives.parts import Need, State, require, within
-from assent.objectives.registry import alias, explain_foreign, register
+from assent.objectives.registry import alias, register
 from assent.objectives.wrapper import Wrapper
 from assent.scores import PairScores
 from assent.shapes import PerPair
@@ -88,6 +88,3 @@ def madpo(
 ) -> MarginWeighted:
     """MADPO: ``margin_weighted(dpo(beta), column, c_max, c_min, lam, tau)``."""
     return MarginWeighted(DPO(beta), column, c_max, c_min, lam, tau)
-
-
-explain_foreign("madpo", "lambda", "the field is called lam")
