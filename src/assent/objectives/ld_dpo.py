@@ -71,3 +71,4 @@ class LDDPO(PairwiseObjective):
 
 
 explain_foreign("ld_dpo", "ld_alpha", "the field is called alpha")
+explain_foreign("dpo", "ld_alpha", "the length-desensitised loss has a name of its own: ld_dpo(beta, alpha)")

@@ -12,7 +12,7 @@ from assent.objectives.base import PairwiseObjective
 from assent.objectives.parts import REFERENCE, TOKENS, Need, RunInfo, State, require
 from assent.objectives.primitives import logistic
 from assent.objectives.registry import register
-from assent.objectives.token_sums import counted, place, token_log_ratio, token_sum, tokens_of
+from assent.objectives.token_sums import among_smallest, counted, place, token_log_ratio, token_sum, tokens_of
 from assent.scores import PairScores, Scores
 from assent.shapes import PerPair, PerToken
 
@@ -76,19 +76,14 @@ class SamPO(PairwiseObjective):
 
     def _kept(self, side: Scores, lengths: Tensor, step: Tensor) -> PerToken:
         tokens = tokens_of(side)
-        row, at = tokens.row, place(tokens)
         low, high = lengths.amin(0), lengths.amax(0)
+        own = counted(tokens, len(side))
+        kept = torch.ones_like(tokens.logp)
+        longer = (own > low)[tokens.row].nonzero().squeeze(1)  # the shorter side is kept whole: no draws
+        row, at = tokens.row[longer], place(tokens)[longer]
         seed = torch.full_like(row, self.seed)
         draw = draws(seed, step.to(row.device).expand_as(row), low[row], high[row], at)
-        # rank of each draw within its completion; two equal ones are told apart by their place
-        order = torch.argsort(at, stable=True)
-        order = order[torch.argsort(draw[order], stable=True)]
-        order = order[torch.argsort(row[order], stable=True)]
-        own = counted(tokens, len(side))
-        start = own.cumsum(0) - own
-        rank = torch.arange(len(row), device=row.device) - start[row[order]]
-        rank = torch.empty_like(row).index_copy(0, order, rank)
-        return (rank < low[row]).to(tokens.logp)
+        return kept.index_copy(0, longer, among_smallest(draw, at, row, low).to(kept))
 
     def ordered(self, scores: PairScores, state: State) -> PerPair:
         return logistic(self.induced_logit(scores, state))

@@ -44,17 +44,36 @@ def token_log_ratio(side: Scores) -> PerToken:
 
 def place(tokens: Tokens) -> RowOfToken:
     """How many counted tokens of the same completion come before each [T]; tokens may lie in any order."""
-    row, count = tokens.row, tokens.row.shape[0]
-    if count == 0:
-        return torch.zeros_like(row)
-    order = torch.argsort(row * (tokens.index.max() + 1) + tokens.index)
-    lengths = row.new_zeros(int(row.max()) + 1).index_add(0, row, torch.ones_like(row))
-    start = lengths.cumsum(0) - lengths
-    ranks = torch.arange(count, device=row.device) - start[row[order]]
-    return torch.empty_like(row).index_copy(0, order, ranks)
+    return _ranks(tokens.row, _keys(tokens.row, tokens.index))
+
+
+def among_smallest(draw: RowOfToken, at: RowOfToken, row: RowOfToken, keep: Tensor) -> Tensor:
+    """Whether the draw of each token (32 bits, [T]) is one of the ``keep`` [C] smallest of its completion -> [T] bool.
+
+    Equal draws go by their place ``at`` [T].
+    """
+    return _ranks(row, _keys(row, draw), _keys(row, at)) < keep[row]
 
 
 def counted(tokens: Tokens, completions: int) -> Tensor:
     """Counted tokens of each completion [C], int."""
-    ones = torch.ones_like(tokens.row)
-    return tokens.row.new_zeros(completions).index_add(0, tokens.row, ones)
+    return torch.bincount(tokens.row, minlength=completions)
+
+
+def _keys(row: RowOfToken, value: RowOfToken) -> RowOfToken:
+    """Numbers that rise with the completion and, within it, with a value below 2^32."""
+    return (row << 32) + value
+
+
+def _ranks(row: RowOfToken, *keys: RowOfToken) -> RowOfToken:
+    """Rank of each token within its completion by the first keys, equal ones by the next [T]."""
+    order = None  # scorers lay tokens out in order: often nothing to sort
+    for key in reversed(keys):
+        found = key if order is None else key[order]
+        if not bool((found[1:] > found[:-1]).all()):
+            by = torch.argsort(found, stable=True)
+            order = by if order is None else order[by]
+    in_order = row if order is None else row[order]
+    lengths = torch.bincount(in_order)
+    since = torch.arange(len(row), device=row.device) - (lengths.cumsum(0) - lengths)[in_order]
+    return since if order is None else torch.empty_like(row).index_copy(0, order, since)

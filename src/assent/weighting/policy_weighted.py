@@ -62,3 +62,4 @@ def wpo(beta: float = 0.01, clamp: bool = True) -> PolicyWeighted:
 explain_foreign(
     "wpo", "use_weighting", "the weight is a wrapper here: policy_weighted(OBJ, clamp=False) is that tool's"
 )
+explain_foreign("dpo", "use_weighting", "write wpo(beta), or policy_weighted(OBJ, clamp=False) for that tool's weight")
