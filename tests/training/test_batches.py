@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from small_run import token_pairs
 from torch.utils.data import DataLoader
 
+from assent.data.tokens import TokenExample
 from assent.training.batches import Filler, Rows, StepSampler, identity, planned_steps, rows_only, split
 
 
@@ -73,3 +74,11 @@ def test_micro_batches_survive_the_data_loader(workers: int) -> None:
 )
 def test_planned_steps_are_those_of_transformers(epochs: float, most: int, steps: int, planned: int) -> None:
     assert planned_steps(SimpleNamespace(num_train_epochs=epochs, max_steps=most), steps) == planned
+
+
+def test_labels_are_known_before_a_model_runs() -> None:
+    pair = token_pairs(1)[0]
+    rows = [TokenExample(pair.chosen, 2.0, True, 0), TokenExample(pair.rejected, 1.0, 0.25, 0)]
+    blank = rows_only(rows)
+    assert blank.columns["label"].tolist() == [1.0, 0.25] and blank.columns["weight"].tolist() == [2.0, 1.0]
+    assert "label" not in rows_only([TokenExample(pair.chosen, 1.0, None, 0)]).columns

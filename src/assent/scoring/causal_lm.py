@@ -16,7 +16,7 @@ from assent.scores import Column, GroupScores, Labels, PairScores, Scores, Swap,
 from assent.scoring.batch import Batch, collate
 from assent.scoring.engine import reference_values, values
 from assent.scoring.forward import TokenValues, device_of, evaluating
-from assent.scoring.reference import Reference
+from assent.scoring.reference import Reference, SecondModel
 from assent.scoring.tree import TreeBatch, pack
 
 EXTRAS = ("entropy", "sum_sq", "kl_ref")
@@ -48,6 +48,8 @@ class CausalLMScorer:
             kinds.add("reference")
             if self.reference.has_logits:
                 kinds.add("kl_ref")
+            if isinstance(self.reference, SecondModel):
+                kinds.add("moving_reference")
         return frozenset(kinds)
 
     def on(self, model: nn.Module) -> CausalLMScorer:

@@ -29,6 +29,7 @@ class Scorer(Protocol):
 WAYS = {
     "reference": "give a reference model or leave the reference to the start of the policy",
     "kl_ref": "keep the reference live: full-vocabulary divergences cannot be precomputed",
+    "moving_reference": "train all weights, with a second model as the reference",
     "entropy": "use a scorer with normalised next-token probabilities",
     "sum_sq": "use a scorer with normalised next-token probabilities",
 }

@@ -165,8 +165,10 @@ def rows_only(rows: Sequence[Any], device: torch.device | str = "cpu") -> PairSc
         side = Scores(torch.zeros_like(length), length=length)
         return GroupScores(side, group, number([x for row in rows for x in row.scores]), weight)
     if not hasattr(rows[0], "chosen"):
-        length = number([sum(row.sequence.mask) for row in rows])
-        return Scores(torch.zeros_like(weight), length=length, columns={"weight": weight})
+        length, columns = number([sum(row.sequence.mask) for row in rows]), {"weight": weight}
+        if all(row.label is not None for row in rows):
+            columns["label"] = number([float(row.label) for row in rows])
+        return Scores(torch.zeros_like(weight), length=length, columns=columns)
     sides = [[sum(getattr(row, side).mask) for row in rows] for side in ("chosen", "rejected")]
     chosen, rejected = (Scores(torch.zeros_like(weight), length=number(side)) for side in sides)
     flat = [(i, *label) for i, row in enumerate(rows) for label in row.labels]

@@ -25,10 +25,12 @@ TOKENS_PER_BATCH = 8192
 
 
 def uncacheable(objective: Objective) -> str:
-    """Why the reference of an objective is not cached (contract 6), "" where it can be: here references stay as they are."""
+    """Why the reference of an objective is not cached (contract 6), "" where it can be."""
     kinds = {need.kind for need in objective.needs}
     if "reference" not in kinds:
         return f"{objective!s} reads no reference"
+    if "moving_reference" in kinds:
+        return f"{objective!s} moves its reference"
     if "kl_ref" in kinds:
         return f"{objective!s} reads the reference's whole next-token distributions"
     return ""

@@ -26,6 +26,7 @@ from assent.scores import Labels
 from assent.scoring.forward import evaluating
 from assent.training.arguments import resolve
 from assent.training.batches import StepSampler, planned_steps, rows_only, split
+from assent.training.caching import uncacheable
 from assent.training.checkpoints import write_aside
 from assent.training.metrics import lcpo_terms
 from assent.training.policy import make
@@ -80,8 +81,7 @@ def crossfit(arguments: Mapping[str, Any], prepared: Prepared, objective: Object
 def with_table(arguments: Mapping[str, Any], prepared: Prepared, objective: Objective, output_dir: Path) -> Prepared:
     """The reference's log-probabilities of all rows, computed once for the folds, their margins and the final run."""
     settings, training = resolve(arguments, objective, str(output_dir))
-    kinds = {need.kind for need in objective.needs}
-    if "reference" not in kinds or "kl_ref" in kinds:
+    if uncacheable(objective):
         return prepared
     once = replace(settings, reference_logp="memory", cache_dir=None)
     policy = make(once, training, objective, prepared.tokenizer, prepared.all_rows)

@@ -25,6 +25,7 @@ from assent.training.checkpoints import grown, load_state, save_state
 from assent.training.gather import concatenate, first_rows, on_ranks
 from assent.training.interrupt import Interrupt
 from assent.training.metrics import Metrics
+from assent.training.moving import Moving
 from assent.training.progress import say
 from assent.training.step import Step, all_reduce, denominators
 
@@ -62,6 +63,8 @@ class PreferenceTrainer(Trainer):
             eval_dataset=None if eval_rows is None else Rows(eval_rows), **kwargs,
         )  # fmt: skip
         _check_sharding(args, self.accelerator)
+        sharded = self.accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED)
+        self.moving = Moving(objective, getattr(scorer, "reference", None), sharded)
         self.objective_state = self._placed(objective.init(RunInfo(annotators)))
         self.add_callback(_Loop(self))
 
@@ -204,6 +207,7 @@ class PreferenceTrainer(Trainer):
         parts = flat.split([sums[n].numel() for n in names])
         sums = {n: part.reshape(sums[n].shape).to(sums[n]) for n, part in zip(names, parts, strict=True)}
         self.objective_state = self._placed(self.objective.update(self.objective_state, sums))
+        self.moving.after_step(self.model, self.objective_state)
 
     def _placed(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {name: value.detach().to(self.args.device) for name, value in state.items()}
@@ -265,6 +269,7 @@ class PreferenceTrainer(Trainer):
         if self.args.should_save:
             folder = Path(output_dir or self.args.output_dir)
             save_state(folder, self.objective_state, self.annotators, str(self.objective))
+            self.moving.save(folder)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         """Gathered shards no longer share memory: a weight with two names is written once, as a single process does."""
@@ -283,6 +288,7 @@ class PreferenceTrainer(Trainer):
                 f"{str(checkpoint)!r} was trained with {objective}, this run asks for {self.objective!s}; "
                 "resume with the same objective or choose another directory"
             )
+        self.moving.load(checkpoint)
         fresh = self.objective.init(RunInfo(self.annotators))
         self.objective_state = self._placed(grown(state, names, fresh, self.annotators))
 
