@@ -11,8 +11,8 @@ from typing import Any
 from assent.errors import AssentError, did_you_mean
 from assent.papers.claims import Claim
 
-SLUGS = ("lcpo",)
-"""One slug a paper: ``assent/papers/<slug>.py`` defines ``PAPER``."""
+SLUGS = ("lcpo", "preference-rankings")
+"""One slug a paper: ``assent/papers/<slug>.py``, _ for -, defines ``PAPER``."""
 
 REPETITIONS = 5
 """Seeds of a reproduction: ``--seed S`` runs S .. S + 4."""
@@ -40,7 +40,7 @@ def paper(slug: str) -> Paper:
     """The paper called ``slug``; AssentError with the nearest slugs when there is none."""
     if slug not in SLUGS:
         raise AssentError(f"no paper is called {slug!r}; {did_you_mean(slug, SLUGS)}")
-    return importlib.import_module(f"assent.papers.{slug}").PAPER
+    return importlib.import_module(f"assent.papers.{slug.replace('-', '_')}").PAPER
 
 
 def reproduce(slug: str, seed: int = 0, progress: Callable[[str], None] | None = None) -> dict[str, Any]:
