@@ -66,12 +66,13 @@ class SparsePO(PairwiseObjective):
         return chosen - rejected
 
     def ordered(self, scores: PairScores, state: State) -> PerPair:
-        share = 0.5 if self.mask_u == self.mask_d else 1.0
-        loss = logistic(self.induced_logit(scores, state))
-        for side in (scores.chosen, scores.rejected):
-            size_u, size_d = mask_size(side, self.mask_u), mask_size(side, self.mask_d)
-            loss = loss + share * (self.lam_u * size_u + self.lam_d * size_d)
-        return loss
+        chosen, rejected = self._penalty(scores.chosen), self._penalty(scores.rejected)
+        return logistic(self.induced_logit(scores, state)) + chosen + rejected
+
+    def _penalty(self, side: Scores) -> PerCompletion:
+        if self.mask_u == self.mask_d:  # the common mask: half of either penalty
+            return (self.lam_u + self.lam_d) / 2 * mask_size(side, self.mask_u)
+        return self.lam_u * mask_size(side, self.mask_u) + self.lam_d * mask_size(side, self.mask_d)
 
 
 @alias
