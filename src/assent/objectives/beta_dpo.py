@@ -29,7 +29,8 @@ class BetaDPO(RewardObjective):
         ones count for all.  momentum: what a step leaves of M and S, which start at 0.
     beta: .1; a: .6; drop: .2; momentum: .9, as in the authors' code.  seed: of the draws, one per step.
     h is (2 target - 1) times the stored order's gap, so both orders of a pair have one b and one fate.
-    a = 0, drop = 0 is DPO.  Everything is over the whole optimiser step.
+    a = 0, drop = 0 is DPO.  Everything is over the whole optimiser step.  While all gaps are 0 to rounding, as where policy
+    and reference are the same, it is arbitrary which pairs are left out.
     """
 
     beta: float = 0.1

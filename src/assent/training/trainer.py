@@ -57,7 +57,7 @@ class PreferenceTrainer(Trainer):
         self.scorer, self.objective, self.annotators = scorer, objective, annotators
         self.observers, self.interrupt, self.on_nonfinite = list(observers), interrupt or Interrupt(), on_nonfinite
         self.stopping = False
-        self.metrics, self._sums = Metrics(objective), {}
+        self.metrics, self._sums = Metrics(objective), None  # the sums of a step that has not moved the state yet
         super().__init__(
             model, args, data_collator=identity, train_dataset=Rows(rows),
             eval_dataset=None if eval_rows is None else Rows(eval_rows), **kwargs,
@@ -199,13 +199,13 @@ class PreferenceTrainer(Trainer):
 
     def update_state(self) -> None:
         """Move the objective's state by the step's statistics; a step that the optimiser skipped leaves it alone."""
-        sums, self._sums = self._sums, {}
-        if not sums or self.accelerator.optimizer_step_was_skipped:
+        sums, self._sums = self._sums, None
+        if sums is None or self.accelerator.optimizer_step_was_skipped:
             return
-        names = sorted(sums)
-        flat = all_reduce(torch.cat([sums[n].reshape(-1).double() for n in names]))
-        parts = flat.split([sums[n].numel() for n in names])
-        sums = {n: part.reshape(sums[n].shape).to(sums[n]) for n, part in zip(names, parts, strict=True)}
+        if names := sorted(sums):
+            flat = all_reduce(torch.cat([sums[n].reshape(-1).double() for n in names]))
+            parts = flat.split([sums[n].numel() for n in names])
+            sums = {n: part.reshape(sums[n].shape).to(sums[n]) for n, part in zip(names, parts, strict=True)}
         self.objective_state = self._placed(self.objective.update(self.objective_state, sums))
         self.moving.after_step(self.model, self.objective_state)
 
