@@ -230,6 +230,12 @@ def test_the_numbers_of_a_run(planned: Plan, small_folder: Path, small_pairs: Pa
     assert deal.largest_row == planned.largest_row == max(Bundle.of_row(r, 0, True).tokens for r in rows)
 
 
+def test_cross_fitting_counts_its_folds(planned: Plan, small_folder: Path, small_pairs: Path) -> None:
+    given = {"per_device_train_batch_size": 4, "knobs": False, "probe_seconds": 0.1, **QUIET}
+    found = plan(small_folder, small_pairs, "lcpo(dpo(), reliability='crossfit', rounds=2)", **given)
+    assert found.steps == 5 * planned.steps and found.cache_bytes == 0 and found.reference_seconds > 0
+
+
 def test_the_cache_is_as_large_as_told(planned: Plan, small_folder: Path, small_pairs: Path, tmp_path: Path) -> None:
     from assent.training.caching import prefill
 

@@ -29,6 +29,7 @@ from assent.training.budget import Bundle, Dealer
 from assent.training.caching import TOKENS_PER_BATCH
 from assent.training.estimate import closed_form
 from assent.training.knobs import variants as variants_of
+from assent.training.metrics import lcpo_terms
 from assent.training.policy import reference_logp, wants_trees
 from assent.training.prepare import Prepared, prepare
 from assent.training.probe import Probe
@@ -230,6 +231,9 @@ def _predict(
     """One run, without knobs."""
     referenced = any(need.kind == "reference" for need in objective.needs)
     how = reference_logp(settings, training, objective, len(prepared.all_rows)) if referenced else "none"
+    runs = _runs(settings, objective)
+    if how == "cached" and any(term.mode == "crossfit" for term, _ in lcpo_terms(objective)):
+        how = "memory"  # the folds share one table
     trees = wants_trees(settings, training)
     try:
         if settings.load_in_4bit:
@@ -253,21 +257,21 @@ def _predict(
         batch, tokens = deal.typical()
         passed, passes = _pass(settings, prepared, trees, how)
         found = closed_form(settings, training, deal.worst(), batch, passed, trees, live=how == "live")
-    return _timed(training, prepared, probe, budget, how, deal, tokens, passes, found, why)
+    return _timed(training, prepared, probe, budget, how, deal, tokens, passes, found, why, runs)
 
 
 def _timed(
     training: Any, prepared: Prepared, probe: Probe, budget: float, how: str, deal: Deal, tokens: int, passes: float,
-    found: Simulated, why: str,
+    found: Simulated, why: str, runs: int,
 ) -> Plan:  # fmt: skip
     """The plan of a run, from what a simulated step needs and how fast its operations are here.
 
-    tokens: of the typical micro-batch.  passes: forwards like the simulated one that all rows take.
+    tokens: of the typical micro-batch.  passes: forwards like the simulated one that all rows take.  runs: see _runs.
     """
     probe.measure(found.rows + found.update + found.reference, budget)
     row_seconds = (probe.of(found.rows) + CALL_SECONDS * found.calls) / found.shares
     epoch = row_seconds * deal.total / tokens + len(deal.steps) * probe.of(found.update)
-    steps = planned_steps(training, len(deal.steps))
+    steps = runs * planned_steps(training, len(deal.steps))
     forward = probe.of(found.reference) + CALL_SECONDS * sum(found.reference.values())
     known = how in ("cached", "memory")
     reference = passes * forward if known else 0.0
@@ -293,6 +297,12 @@ def _timed(
         largest_micro_batch=max(map(max, deal.tokens)),
         largest_row=deal.largest_row,
     )
+
+
+def _runs(settings: Settings, objective: Objective) -> int:
+    """Runs of as many steps: one, and with cross-fitting two folds more for each round."""
+    rounds = [term.rounds for term, _ in lcpo_terms(objective) if term.mode == "crossfit"]
+    return 1 + 2 * rounds[0] if rounds and settings.crossfit_scorer in (None, "policy") else 1
 
 
 def _pass(settings: Settings, prepared: Prepared, trees: bool, how: str) -> tuple[list[Any], float]:
