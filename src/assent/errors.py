@@ -22,6 +22,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    near.sort(key=lambda other: sorted(other) != sorted(name))  # letters in another order are the likeliest slip
     if near:
         return "did you mean " + " or ".join(repr(n) for n in near) + "?"
     if len(known) > _MANY:

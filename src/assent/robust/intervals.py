@@ -77,6 +77,8 @@ def intervals(
     cut = z**2 / 2 * wider * (variance[:-1] * known.diagonal).clamp(min=1.0)
     low, high = _profile(model, point, scores, cut)
     noise = _combine(noise, point.eta, known, weights, low, high, wider, wider_noise)
+    if found.rests_on != "gold" and found.log_likelihood - found.mirror_log_likelihood < z**2 / 2:
+        noise = _opened(noise, found.noise_rate, point.eta, weights, low, high)
     reach = z * float(variance[-1]) ** 0.5 if found.fit_temperature else 0.0
     return Intervals(
         low=low,
@@ -110,11 +112,17 @@ def _combine(noise: float, eta, known, weights, low, high, wider, wider_noise: f
     many = max(1.0, float(share.sum() ** 2 / (share**2).sum().clamp(min=1e-300)))
     middle = math.sqrt((below**2 + above**2) / 2)
     below, above = (middle * (side / max(middle, 1e-300)) ** (many**-0.5) for side in (below, above))
-    # annotators of whom the data say nothing: their correlations are those of noise, so their limits add up as they are
-    unknown = weights * ((low < OPEN) & (high > 1 - OPEN))
-    below = max(below, float((unknown * (eta - low)).sum()))
-    above = max(above, float((unknown * (high - eta)).sum()))
     return max(0.0, noise - above), min(1.0, noise + below)
+
+
+def _opened(limits: tuple[float, float], noise: float, eta, weights, low, high) -> tuple[float, float]:
+    """Limits of the noise rate where the mirror image is about as likely: margins and agreement say nothing.
+
+    The limits of annotators of whom nothing is known add up as they are: their correlations are those of noise.
+    """
+    unknown = weights * ((low < OPEN) & (high > 1 - OPEN))
+    above, below = (float((unknown * side).sum()) for side in (high - eta, eta - low))
+    return min(limits[0], max(0.0, noise - above)), max(limits[1], min(1.0, noise + below))
 
 
 def _profile(model: Model, point: Point, scores: Scores, cut: Tensor) -> tuple[Tensor, Tensor]:
