@@ -38,7 +38,7 @@ def sign_law(seeds: Sequence[int], policies: int = 400, step: float = 1e-7) -> l
         theta.requires_grad_(True)
         logp = _logp(features, theta)
         w, l = (torch.autograd.grad(side.sum(), theta, retain_graph=True)[0] for side in logp)
-        products = PairGradients(*((a * b).sum(1) for a, b in ((w, l), (w, w), (l, l))))
+        products = _products(w, l)
         off = lost = 0
         for text in LOSSES:
             pair = PairScores(Scores(logp[0], ref[0], length[0]), Scores(logp[1], ref[1], length[1]))
@@ -62,6 +62,11 @@ def sign_law(seeds: Sequence[int], policies: int = 400, step: float = 1e-7) -> l
         near("never_both", "Chosen down and rejected up at once is impossible to first order where both pair weights "
              "are above 0 and the inner product is.", "sheet", {"pairs": 0.0}, {"pairs": torch.tensor(both)}, 0.0, seeds),
     ]  # fmt: skip
+
+
+def _products(w: Tensor, l: Tensor) -> PairGradients:
+    """Inner product and squares [R] of two stacks of gradients [R, ...]."""
+    return PairGradients(*((a * b).flatten(1).sum(1) for a, b in ((w, l), (w, w), (l, l))))
 
 
 def _policies(g: torch.Generator, count: int) -> tuple[Tensor, Tensor, list[Tensor], Tensor]:
@@ -91,7 +96,7 @@ def suffixes(seeds: Sequence[int], shared: Sequence[int] = SHARED, steps: int = 
     }
     for k in shared:
         world, cell = suffix.draw(seeds, k), f"{k} shared"
-        start = world.products(world.start)
+        start = _products(*world.gradients(world.start))
         changes = {
             "dpo": suffix.descend(world, _slope(world, "dpo(beta=1.0)"), steps),
             "cpo": suffix.descend(world, _slope(world, "cpo(beta=1.0, alpha=0.3, nll='sum')"), steps),
@@ -143,7 +148,7 @@ def norm_gap(seeds: Sequence[int], steps: int = 100) -> list[Claim]:
     """World B's control without the longer contexts: the cosine alone is not the criterion."""
     world = suffix.draw(seeds, 32, stretch=1.0)
     rise = suffix.descend(world, _slope(world, "dpo(beta=1.0)"), steps)[0].reshape(len(seeds), -1).mean(1)
-    cosine = world.products(world.start).cosine.reshape(len(seeds), -1).mean(1)
+    cosine = _products(*world.gradients(world.start)).cosine.reshape(len(seeds), -1).mean(1)
     return [
         near("norm_gap", "World B with contexts of equal length, 32 shared tokens: cosine .87, yet log p(w) gains 1.44.",
              "sheet", {"cosine": 0.87, "change": 1.44}, {"cosine": cosine, "change": rise}, 0.1, seeds)

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from assent.diagnostics.entanglement import PairGradients
 from assent.worlds.stacked import generators
 
 
@@ -38,11 +37,6 @@ class Suffix:
         matrix = matrix.detach().requires_grad_(True)
         w, l = (torch.autograd.grad(side.sum(), matrix)[0] for side in self.logp(matrix))
         return w, l
-
-    def products(self, matrix: Tensor) -> PairGradients:
-        """Inner products and squares [R] of the two gradients."""
-        w, l = self.gradients(matrix)
-        return PairGradients(*((a * b).sum((1, 2)) for a, b in ((w, l), (w, w), (l, l))))
 
 
 def draw(
