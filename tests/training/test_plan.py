@@ -252,10 +252,11 @@ def test_every_knob_turns_what_it_should(small_folder: Path, small_pairs: Path) 
     less = [
         ("per_device_train_batch_size", 10),
         ("gradient_checkpointing", True),
-        ("lora_r", 16),
         ("dtype", "bfloat16"),
     ]
     assert all(knobs[key].peak_bytes < found.peak_bytes for key in less)
+    # rank 16 on a width of 32: what its products keep outweighs the smaller gradient and optimiser state
+    assert 0 < knobs["lora_r", 16].peak_bytes - found.peak_bytes < 0.1 * found.peak_bytes
     assert knobs["reference_logp", "live"].peak_bytes > found.peak_bytes
     assert all(knob.tokens_per_second > 0 for knob in found.knobs)
     told = found.to_json()
