@@ -15,9 +15,11 @@ F64 = torch.float64
 
 def at(margins: list[float], dtype: torch.dtype = F64, swap: str = "negate") -> PairScores:
     """Pairs where policy = reference, with these margins."""
-    side = lambda: Scores(
-        torch.zeros(len(margins), dtype=dtype, requires_grad=True), torch.zeros(len(margins), dtype=dtype)
-    )  # noqa: E731
+
+    def side() -> Scores:
+        blank = torch.zeros(len(margins), dtype=dtype)
+        return Scores(blank.clone().requires_grad_(), blank)
+
     return PairScores(side(), side(), columns={"logit": Column(torch.tensor(margins, dtype=dtype), swap)})
 
 
