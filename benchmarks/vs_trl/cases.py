@@ -1,7 +1,7 @@
 """What is trained on: models, tokenizers and rows of each case, written to a folder that all sides read.
 
 Completions of the right side are drawn from one set of words and those of the wrong side from another, so that the loss
-falls within a few steps.  A word is a token: both tools tokenise the same text to the same ids, which is checked.
+falls within a few steps.  A word is a token: both tools must tokenise the text to the ids that were meant, which is checked.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from vs_trl.measure import digest
+
 SPECIAL = ("<pad>", "<unk>", "</s>")
 WORDS_A_SIDE = 50
 TOKENS_A_WORD = 1.3
@@ -26,12 +28,11 @@ JUDGEMENTS = "alpaca_eval_judgements.parquet"
 class Case:
     """A model's shape and the rows' lengths in tokens, end token included (None: those of real judgements).
 
-    family: transformers' name of the configuration.  rate: learning rate, at which the loss falls without overshooting.
+    rate: learning rate, at which the loss falls within a few steps.
     """
 
     sizes: dict[str, Any]
     lengths: tuple[int, int] | None
-    family: str = "llama"
     rate: float = 1e-4
 
 
@@ -47,30 +48,34 @@ CASES = {
     "short": Case(SMALL, (192, 64)),
     "long": Case(SMALL, (448, 64)),
     "real": Case(SMALL, None),
-    "wide": Case(WIDE, (192, 64), "qwen2"),
+    "wide": Case(WIDE, (192, 64)),
 }
 
 
 def write(case: Case, folder: Path, rows: int, seed: int, data: Path) -> dict[str, Any]:
-    """Write ``model/`` (weights and tokenizer) and ``rows.jsonl``; what was written, in numbers."""
+    """Write ``model/`` (weights and tokenizer) and ``rows.jsonl``; parameters, lengths and digest of the rows."""
     model = write_model(case, folder / "model", seed)
     random = np.random.default_rng(seed)
     lengths = list(_lengths(case, rows, random, data))
+    drawn = [_ids(case.sizes["vocab_size"], *sizes, random) for sizes in lengths]
     with (folder / "rows.jsonl").open("w", encoding="utf-8") as file:
-        for prompt, chosen, rejected in lengths:
-            file.write(json.dumps(_row(case.sizes["vocab_size"], prompt, chosen, rejected, random)) + "\n")
-    return {"parameters": model, "lengths": lengths}
+        for ids in drawn:
+            prompt, chosen, rejected = (" ".join(f"w{i}" for i in part) for part in ids)
+            file.write(json.dumps({"prompt": prompt, "chosen": " " + chosen, "rejected": " " + rejected}) + "\n")
+    end = [SPECIAL.index("</s>")]
+    meant = [part for prompt, *sides in drawn for part in (prompt, *([*side, *end] for side in sides))]
+    return {"parameters": model, "lengths": lengths, "digest": digest(meant)}
 
 
 def write_model(case: Case, folder: Path, seed: int) -> int:
     """Random weights in float32 with a tokenizer of whole words; the number of parameters (tied ones once)."""
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(seed)
     ends = {"pad_token_id": 0, "bos_token_id": None, "eos_token_id": SPECIAL.index("</s>")}
-    config = AutoConfig.for_model(case.family, max_position_embeddings=LONGEST, **case.sizes, **ends)
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    config = LlamaConfig(max_position_embeddings=LONGEST, **case.sizes, **ends)
+    model = LlamaForCausalLM(config).float()
     model.save_pretrained(folder)
     _tokenizer(case.sizes["vocab_size"]).save_pretrained(folder)
     return sum(p.numel() for p in model.parameters())
@@ -90,17 +95,15 @@ def _tokenizer(vocabulary: int) -> Any:
     )
 
 
-def _row(vocabulary: int, prompt: int, chosen: int, rejected: int, random: np.random.Generator) -> dict[str, str]:
-    """A pair as text; the end token is added by the tools, so that a completion holds one word less."""
+def _ids(vocabulary: int, prompt: int, chosen: int, rejected: int, random: np.random.Generator) -> list[np.ndarray]:
+    """The ids of a pair without end tokens, which the tools add: prompt, chosen and rejected."""
     first = len(SPECIAL)
     good, bad = np.arange(first, first + WORDS_A_SIDE), np.arange(first + WORDS_A_SIDE, first + 2 * WORDS_A_SIDE)
-    drawn = {
-        "prompt": random.integers(first, vocabulary, prompt),
-        "chosen": random.choice(good, chosen - 1),
-        "rejected": random.choice(bad, rejected - 1),
-    }
-    text = {name: " ".join(f"w{i}" for i in ids) for name, ids in drawn.items()}
-    return {"prompt": text["prompt"], "chosen": " " + text["chosen"], "rejected": " " + text["rejected"]}
+    return [
+        random.integers(first, vocabulary, prompt),
+        random.choice(good, chosen - 1),
+        random.choice(bad, rejected - 1),
+    ]
 
 
 def _lengths(case: Case, rows: int, random: np.random.Generator, data: Path) -> Iterator[tuple[int, int, int]]:
