@@ -120,6 +120,14 @@ def test_live_cached_and_remembered_references_give_the_same_run(
     assert largest_difference(once.model, again.model) == 0.0
 
 
+def test_an_objective_that_cannot_be_scored_is_refused_before_the_references_pass(
+    small_folder: Path, small_pairs: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(AssentError, match="needs token_column 'reward'; this scorer provides"):
+        train(small_folder, small_pairs, "tgdpo()", tmp_path / "a", cache_dir=tmp_path / "cache", **QUICK)
+    assert not (tmp_path / "cache").exists() and not (tmp_path / "a").exists()
+
+
 def test_a_short_run_on_many_rows_reads_no_cache(
     small_folder: Path, small_pairs: Path, tmp_path: Path, monkeypatch: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

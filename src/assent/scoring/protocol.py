@@ -35,14 +35,16 @@ WAYS = {
 }
 
 
-def check_needs(objective: Objective, scorer: Scorer) -> None:
+def check_needs(objective: Objective, scorer: Scorer, later: Iterable[str] = ()) -> None:
     """Refuse by name, before anything runs, an objective that needs what the scorer cannot give.
+
+    later: kinds of needs that are settled when the reference is known.
 
     Raises AssentError naming the part of the expression, the need, and what the scorer provides.
     """
     for part in reversed(objective.walk()):  # innermost first: name the part that asks, not its wrapper
         for need in sorted(part.needs):
-            if need.kind in scorer.provides:
+            if need.kind in scorer.provides or need.kind in later:
                 continue
             known = ", ".join(sorted(scorer.provides)) or "nothing"
             way = WAYS.get(need.kind, "choose another objective or scorer")

@@ -26,7 +26,7 @@ from assent.scoring.loading import (
 )
 from assent.scoring.lora import LoraSpec, is_adapter
 from assent.scoring.protocol import check_needs
-from assent.scoring.reference import Precomputed, Reference, SecondModel
+from assent.scoring.reference import AdapterDisabled, Precomputed, Reference, SecondModel
 from assent.training.arguments import Settings
 from assent.training.caching import cached, in_memory, other_reference, uncacheable
 from assent.training.progress import counting, say
@@ -113,6 +113,8 @@ def make(
         raise AssentError("merge needs an adapter; give lora_r or adapter, or leave merge out")
     check_vocabulary(loaded.model, tokenizer)
     referenced = any(need.kind == "reference" for need in objective.needs)
+    any_live = AdapterDisabled() if referenced else None  # stands for the reference, whose pass may take long
+    check_needs(objective, CausalLMScorer(loaded.model, any_live), later=("moving_reference",))
     other = other_reference(settings, loaded.model) if referenced and table is None else None
     trees = wants_trees(settings, training) and takes_trees(loaded.model, other)
     reference = table
