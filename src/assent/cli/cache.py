@@ -49,18 +49,10 @@ def build(
     assent cache build --model M --data prefs.jsonl [--reference R] [--objective O]: give the options of the assent train to
     come, so that model, number format and rows are the same; --objective is dpo() unless given, --output-dir is not needed.
     """
-    from assent.cli.options import json_line
-    from assent.training.arguments import read_config, read_options
+    from assent.cli.options import json_line, run_arguments
     from assent.training.caching import prefill
 
-    arguments = (read_config(config) if config else {}) | read_options(context.args)
-    for name in ("model", "data"):
-        if arguments.get(name) is None:
-            raise AssentError(f"--{name} is missing; give it on the command line or in --config")
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    arguments = run_arguments(config, context.args)
     cache_dir = cache_dir or arguments.pop("cache_dir", None)
     cache, built = prefill(cache_dir=cache_dir, progress=_shown, **arguments)
     if sys.stderr.isatty() and built.computed:

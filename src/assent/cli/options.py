@@ -1,4 +1,4 @@
-"""What several verbs share: column renames and the one line of JSON."""
+"""What several verbs share: column renames, the arguments of a run, and the one line of JSON."""
 
 from __future__ import annotations
 
@@ -36,3 +36,21 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(v) for v in value]
     return value
+
+
+def run_arguments(config: Any, words: Sequence[str]) -> dict[str, Any]:
+    """The arguments of a training run from a YAML file and the command line, which wins; model and data must be there.
+
+    Bars and warnings of transformers are silenced: the verb prints its own.
+    """
+    from transformers.utils import logging
+
+    from assent.training.arguments import read_config, read_options
+
+    arguments = (read_config(config) if config else {}) | read_options(words)
+    for name in ("model", "data"):
+        if arguments.get(name) is None:
+            raise AssentError(f"--{name} is missing; give it on the command line or in --config")
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    return arguments

@@ -6,8 +6,6 @@ from typing import Annotated
 
 import typer
 
-from assent.errors import AssentError
-
 CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
@@ -25,17 +23,9 @@ def plan(
     assent plan --model M --data prefs.jsonl --objective "dpo(beta=0.1)" and any other argument of assent train.  No weight is
     read and nothing is written; --objective is dpo() unless given, --output-dir is not needed.
     """
-    from assent.cli.options import json_line
-    from assent.training.arguments import read_config, read_options
+    from assent.cli.options import json_line, run_arguments
     from assent.training.plan import plan as predict
 
-    arguments = (read_config(config) if config else {}) | read_options(context.args)
-    for name in ("model", "data"):
-        if arguments.get(name) is None:
-            raise AssentError(f"--{name} is missing; give it on the command line or in --config")
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    arguments = run_arguments(config, context.args)
     found = predict(knobs=knobs, probe_seconds=probe_seconds, **arguments)
     print(json_line(found.to_json()) if json else found.text())
