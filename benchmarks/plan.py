@@ -1,4 +1,4 @@
-"""How far ``assent plan`` is from what then happens: peak memory and pairs per second, each run in a process of its own.
+"""How far ``assent plan`` is from what then happens: peak memory and tokens per second, each run in a process of its own.
 
     python benchmarks/plan.py [--case short long wide lora checkpointing real] [--steps 8] [--threads 1] [--json]
 
@@ -15,7 +15,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ class Run:
 RUNS = {
     "short": Run(CASES["short"], {}),
     "long": Run(CASES["long"], {}),
-    "wide": Run(replace(CASES["wide"], family="llama"), {}),
+    "wide": Run(CASES["wide"], {}),
     "lora": Run(CASES["short"], {"lora_r": 16}),
     "checkpointing": Run(CASES["long"], {"gradient_checkpointing": True}),
     "real": Run(CASES["real"], {}),
@@ -70,13 +70,13 @@ def compare(run: Run, given: argparse.Namespace) -> dict[str, Any]:
     """Predicted and measured, side by side."""
     with tempfile.TemporaryDirectory(prefix="plan-") as name:
         folder = Path(name)
-        write(run.case, folder, given.steps * BATCH, 0, given.data)
+        written = write(run.case, folder, given.steps * BATCH, 0, given.data)
         plan = predicted(run, folder, given)
-        found = measured(run, folder, given)
-    memory, speed = plan["peak_bytes"] / 1e6 / found["peak_mb"] - 1, plan["pairs_per_second"] / found["pairs"] - 1
+        found = measured(run, folder, given, written["lengths"])
+    memory, speed = plan["peak_bytes"] / 1e6 / found["peak_mb"] - 1, plan["tokens_per_second"] / found["tokens"] - 1
     return {
         "peak_mb": {"predicted": plan["peak_bytes"] / 1e6, "measured": found["peak_mb"], "error": memory},
-        "pairs_per_second": {"predicted": plan["pairs_per_second"], "measured": found["pairs"], "error": speed},
+        "tokens_per_second": {"predicted": plan["tokens_per_second"], "measured": found["tokens"], "error": speed},
         "parts_mb": {kind: size / 1e6 for kind, size in plan["parts"].items()},
         "load": os.getloadavg()[0],
     }
@@ -91,8 +91,8 @@ def predicted(run: Run, folder: Path, given: argparse.Namespace) -> dict[str, An
     return json.loads(_run([sys.executable, "-c", code, *command, *words], folder, given).strip().splitlines()[-1])
 
 
-def measured(run: Run, folder: Path, given: argparse.Namespace) -> dict[str, Any]:
-    """Peak memory in MB and pairs per second of ``assent.train``."""
+def measured(run: Run, folder: Path, given: argparse.Namespace, lengths: list[tuple[int, ...]]) -> dict[str, Any]:
+    """Peak memory in MB and packed tokens per second of ``assent.train`` on rows of these lengths, in their order."""
     arguments = dict(run.arguments)
     spec = {
         "side": "assent", "model": str(folder / "model"), "rows": str(folder / "rows.jsonl"),
@@ -105,7 +105,8 @@ def measured(run: Run, folder: Path, given: argparse.Namespace) -> dict[str, Any
     _run([sys.executable, str(HERE / "plan.py"), "--side", str(path)], folder, given)
     report = json.loads((folder / "report.json").read_text())
     seconds = report["cpu_seconds" if given.threads == 1 else "seconds"][given.warm_up :]
-    return {"peak_mb": report["peak_mb"], "pairs": BATCH * len(seconds) / sum(seconds)}
+    tokens = sum(map(sum, lengths[BATCH * given.warm_up : BATCH * given.steps]))
+    return {"peak_mb": report["peak_mb"], "tokens": tokens / sum(seconds)}
 
 
 def _run(command: list[str], folder: Path, given: argparse.Namespace) -> str:
@@ -118,10 +119,10 @@ def _run(command: list[str], folder: Path, given: argparse.Namespace) -> str:
 
 
 def show(name: str, report: dict[str, Any]) -> None:
-    memory, speed = report["peak_mb"], report["pairs_per_second"]
+    memory, speed = report["peak_mb"], report["tokens_per_second"]
     print(
         f"{name:<14} memory {memory['predicted']:7.0f} MB, measured {memory['measured']:7.0f} ({memory['error']:+.0%})   "
-        f"speed {speed['predicted']:6.2f} pairs/s, measured {speed['measured']:6.2f} ({speed['error']:+.0%})   "
+        f"speed {speed['predicted']:6.0f} tokens/s, measured {speed['measured']:6.0f} ({speed['error']:+.0%})   "
         f"load {report['load']:.1f}",
         file=sys.stderr, flush=True,
     )  # fmt: skip

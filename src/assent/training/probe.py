@@ -18,6 +18,8 @@ from assent.training.ledger import Op, Spec
 REPEATS = 3
 LARGEST = 1 << 29
 """Most bytes of one operation's inputs; a larger list of tensors is cut, a larger tensor is not run."""
+FLUSHED = 1 << 25
+"""Bytes written before each run on a CPU: in a step an operation seldom finds its inputs in the cache, as it would repeated."""
 FLOPS_PER_SECOND, BYTES_PER_SECOND = 2e10, 5e9
 """First guesses, which only order the operations; a number that is reported is measured."""
 
@@ -29,6 +31,7 @@ class Probe:
         self.device = torch.device(device)
         self.seconds: dict[Op, float] = {}
         self.spent = 0.0
+        self._flush = torch.zeros(FLUSHED // 4) if self.device.type == "cpu" else None
 
     def measure(self, ops: Iterable[Op], budget: float) -> None:
         """Run operations that were not run yet, the dearest of ``ops`` first, within so many seconds."""
@@ -78,6 +81,8 @@ class Probe:
             taken = []
             with torch.no_grad():
                 for _ in range(REPEATS):
+                    if self._flush is not None:
+                        self._flush.add_(1.0)
                     start = clock()
                     op.func(*args, **kwargs)
                     if self.device.type == "cuda":
