@@ -302,12 +302,19 @@ def test_a_knob_is_a_run_of_its_own(planned: Plan, small_folder: Path, small_pai
 def test_advice_by_hand(planned: Plan) -> None:
     knobs = (Knob("lora_r", 16, 60, 120.0), Knob("optim", "adafactor", 80, 90.0))
     run = replace(planned, peak_bytes=100, tokens_per_second=100.0, knobs=knobs)
-    assert replace(run, available_bytes=200).advice() == "it fits; lora_r=16 would make it 20% faster"
+    assert replace(run, available_bytes=200).advice() == (
+        "it fits; lora_r=16 would make it 20% faster, and train another thing"
+    )
     assert "lora_r=16 makes it fit" in replace(run, available_bytes=90).advice()
     assert "no single knob" in replace(run, available_bytes=50).advice()
     assert "no knob makes it faster" in replace(run, available_bytes=200, knobs=knobs[1:]).advice()
     text = replace(run, available_bytes=90).text()
     assert "lora_r=16" in text and "-40%" in text and "+20%" in text
+    # a slower knob that trains the same thing comes before a faster one that does not
+    same = Knob("gradient_checkpointing", True, 70, 80.0)
+    told = replace(run, available_bytes=90, knobs=(*knobs, same)).advice()
+    assert told == "it does not fit; gradient_checkpointing=True makes it fit at the least cost in speed"
+    assert replace(run, available_bytes=None, knobs=()).advice() == "it fits"
 
 
 def test_a_plan_reads_no_weight(tmp_path: Path, small_pairs: Path) -> None:

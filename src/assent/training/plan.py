@@ -44,6 +44,10 @@ CALL_SECONDS = 6e-6
 RESIDENT, RETAINED = 40_000_000, 145_000_000
 """CPU: bytes of code, tokenizer and buffers beside the tensors, and the most that the C library keeps in pieces of what is
 allocated and freed in every step: measured once over the cases of benchmarks/plan.py, the same for all runs."""
+WORTH = 1.05
+"""A knob is worth a word from this speed on, as a multiple of the run's."""
+CHANGING = frozenset({"lora_r", "optim", "dtype"})
+"""Knobs that change what is trained."""
 INDEX_BYTES, SHARD_BYTES, HEADER_BYTES = 40, 32, 512
 """Bytes of a sequence in the index in memory, of its key and place in the cache's files, and of a file's header."""
 
@@ -56,6 +60,11 @@ class Knob:
     value: Any
     peak_bytes: int
     tokens_per_second: float
+
+    @property
+    def remark(self) -> str:
+        """What else the knob does, as the end of a sentence; empty where loss and gradient stay as they are."""
+        return ", and train another thing" if self.name in CHANGING else ""
 
     def to_json(self) -> dict[str, Any]:
         return vars(self) | {
@@ -118,20 +127,29 @@ class Plan:
         return "\n".join([*lines, "", self.advice()])
 
     def advice(self) -> str:
-        """Which knob to turn, in a sentence."""
-        if self.available_bytes is not None and self.peak_bytes > self.available_bytes:
-            fit = [knob for knob in self.knobs if knob.peak_bytes <= self.available_bytes]
-            if not fit:
-                return "it does not fit, and no single knob makes it fit: turn several, or take a smaller model"
-            best = max(fit, key=lambda knob: knob.tokens_per_second)
-            return f"it does not fit; {best.name}={best.value} makes it fit at the least cost in speed"
-        faster = [knob for knob in self.knobs if knob.tokens_per_second > 1.05 * self.tokens_per_second]
-        fit = [knob for knob in faster if self.available_bytes is None or knob.peak_bytes <= self.available_bytes]
-        if not fit:
-            return "it fits, and no knob makes it faster by more than 5 %"
-        best = max(fit, key=lambda knob: knob.tokens_per_second)
+        """Which knob to turn, in a sentence; those that leave loss and gradient as they are come first."""
+        free = math.inf if self.available_bytes is None else self.available_bytes
+        fit = [knob for knob in self.knobs if knob.peak_bytes <= free]
+        if self.peak_bytes > free:
+            if best := _fastest(fit):
+                return f"it does not fit; {best.name}={best.value} makes it fit at the least cost in speed{best.remark}"
+            what = (
+                "no single knob makes it fit: turn several"
+                if self.knobs
+                else "without --no-knobs the plan says what helps"
+            )
+            return f"it does not fit; {what}, or take a smaller model"
+        best = _fastest([knob for knob in fit if knob.tokens_per_second > WORTH * self.tokens_per_second])
+        if best is None:
+            return f"it fits, and no knob makes it faster by more than {WORTH - 1:.0%}" if self.knobs else "it fits"
         gain = best.tokens_per_second / self.tokens_per_second - 1
-        return f"it fits; {best.name}={best.value} would make it {gain:.0%} faster"
+        return f"it fits; {best.name}={best.value} would make it {gain:.0%} faster{best.remark}"
+
+
+def _fastest(knobs: Sequence[Knob]) -> Knob | None:
+    """The fastest of those that change nothing but cost, else the fastest of all."""
+    same = [knob for knob in knobs if not knob.remark]
+    return max(same or knobs, key=lambda knob: knob.tokens_per_second, default=None)
 
 
 def plan(model: Any, data: Any, objective: str | Objective = "dpo()", output_dir: str = "", *, knobs: bool = True,

@@ -31,20 +31,23 @@ class Probe:
         self.device = torch.device(device)
         self.seconds: dict[Op, float] = {}
         self.spent = 0.0
+        # with one thread the processor's time is the clock's on a machine without other work
+        alone = self.device.type == "cpu" and torch.get_num_threads() == 1
+        self._clock = time.thread_time if alone else time.perf_counter
         self._flush = torch.zeros(FLUSHED // 4) if self.device.type == "cpu" else None
 
     def measure(self, ops: Iterable[Op], budget: float) -> None:
         """Run operations that were not run yet, the dearest of ``ops`` first, within so many seconds."""
-        counts, start = Counter(ops) if not isinstance(ops, Counter) else ops, time.perf_counter()
+        counts, start = Counter(ops) if not isinstance(ops, Counter) else ops, self._clock()
         ranked = sorted((op for op in counts if op not in self.seconds), key=lambda op: -counts[op] * guess(op))
         first = [next((op for op in ranked if (op.flops > 0) == kind), None) for kind in (True, False)]  # in any case
         for op in [op for op in first if op is not None] + [op for op in ranked if op not in first]:
-            if op not in first and time.perf_counter() - start > budget:
+            if op not in first and self._clock() - start > budget:
                 break
             taken = self._run(op)
             if taken is not None:
                 self.seconds[op] = taken
-        self.spent += time.perf_counter() - start
+        self.spent += self._clock() - start
 
     def of(self, ops: Counter[Op]) -> float:
         """Seconds of all these operations."""
@@ -72,9 +75,6 @@ class Probe:
         op, share = fitted(op)
         if op is None:
             return None
-        # with one thread the processor's time is the clock's on a machine without other work
-        alone = self.device.type == "cpu" and torch.get_num_threads() == 1
-        clock = time.thread_time if alone else time.perf_counter
         try:
             args = [self._value(a) for a in op.args]
             kwargs = {name: self._value(v) for name, v in op.kwargs}
@@ -83,11 +83,11 @@ class Probe:
                 for _ in range(REPEATS):
                     if self._flush is not None:
                         self._flush.add_(1.0)
-                    start = clock()
+                    start = self._clock()
                     op.func(*args, **kwargs)
                     if self.device.type == "cuda":
                         torch.cuda.synchronize(self.device)
-                    taken.append(clock() - start)
+                    taken.append(self._clock() - start)
         except (RuntimeError, TypeError, IndexError, ValueError):  # an operation that needs values, or another device
             return None
         return min(taken) / share
