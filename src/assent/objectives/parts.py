@@ -15,11 +15,12 @@ State = Mapping[str, Tensor]
 
 
 class Need(NamedTuple):
-    """Something a scorer must provide: reference, length, tokens, entropy, sum_sq, kl_ref, mask (of tokens), reward (of
-    completions), or by name a column, token_column or view."""
+    """Something a scorer must provide: reference, length, tokens, entropy, sum_sq, kl_ref, reward (of completions), or by
+    name a column, token_column, view, mask (of tokens, learned) or head.  size: outputs of a head, levels of a view."""
 
     kind: str
     name: str = ""
+    size: int = 0
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name!r}" if self.name else self.kind

@@ -20,14 +20,14 @@ def degree(side: dict, sign: float) -> float:
 
 
 CASES = [
-    Case("degree_reconstructed()", lambda w, l: degree(w, 1.0), START, reference=False, exempt=NO_MARGIN),
+    Case("degree_reconstructed(levels=3)", lambda w, l: degree(w, 1.0), START, reference=False, exempt=NO_MARGIN),
     Case(
-        "degree_reconstructed(side='rejected')", lambda w, l: degree(l, -1.0), OTHER, reference=False, exempt=NO_MARGIN
+        "degree_reconstructed(side='rejected', levels=3)", lambda w, l: degree(l, -1.0), OTHER, reference=False, exempt=NO_MARGIN
     ),
     Case(
-        "spo_degree_reconstructed(beta=0.3, gamma_w=0.5, gamma_l=0.25)",
+        "spo_degree_reconstructed(beta=0.3, gamma_w=0.5, gamma_l=0.25, levels=3)",
         lambda w, l: oracle.dpo(w, l, 0.3) + 0.5 * degree(w, 1.0) + 0.25 * degree(l, -1.0),
         LN2 + 0.5 * START + 0.25 * OTHER,
-        limits=(("spo_degree_reconstructed(beta=0.3, gamma_w=0.0, gamma_l=0.0)", "dpo(beta=0.3)"),),
+        limits=(("spo_degree_reconstructed(beta=0.3, gamma_w=0.0, gamma_l=0.0, levels=3)", "dpo(beta=0.3)"),),
     ),
 ]
