@@ -112,14 +112,52 @@ def token_pairs(count: int, seed: int = 0, annotators: int = 3, vocabulary: int 
     return rows
 
 
-def trainer_of(model: Any, rows: Any, objective: Any, folder: Path, **arguments: Any) -> Any:
-    """A quiet trainer on the CPU; the reference is a copy of the model as it is now."""
+def with_views(rows: list[Any], objective: Any, seed: int = 0, vocabulary: int = 40) -> list[Any]:
+    """The rows with a random sequence for every view that the objective reads; every fifth row lacks one."""
+    from dataclasses import replace
+
+    import numpy as np
+
+    from assent.data.tokens import TokenSequence, TokenView
+
+    rng = np.random.default_rng(seed)
+    wanted = sorted(need for need in objective.needs if need.kind == "view")
+    found = []
+    for i, row in enumerate(rows):
+        views = {}
+        for need in wanted if i % 5 else wanted[:-1]:
+            ids = np.concatenate([[1], rng.integers(4, vocabulary, rng.integers(3, 8)), [2]]).astype(np.int32)
+            scored = not need.name.endswith("@degraded")
+            level = {} if scored else {"degree": float(rng.integers(need.size))}
+            views[need.name] = TokenView(TokenSequence(ids, 2, np.arange(len(ids)) >= 2), level, scored)
+        found.append(replace(row, views=views))
+    return found
+
+
+def scorer_for(model: Any, rows: Any, objective: Any) -> Any:
+    """A scorer with a copy of the model as reference, the heads and the token columns that the objective reads."""
     import copy
 
-    from transformers import PrinterCallback, TrainingArguments
+    import torch
 
     from assent.scoring.causal_lm import CausalLMScorer
+    from assent.scoring.heads import build
     from assent.scoring.reference import SecondModel
+    from assent.scoring.token_columns import from_function
+
+    heads = build(objective.needs, model)
+    for module in heads.modules() if heads else ():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    names = {need.name for need in objective.needs if need.kind == "token_column"} - {"id"}
+    tables = {n: from_function(lambda s: s.ids[s.mask] % 3 / 2, n, rows) for n in sorted(names)}
+    return CausalLMScorer(model, SecondModel(copy.deepcopy(model)), 0, token_tables=tables, heads=heads)
+
+
+def trainer_of(model: Any, rows: Any, objective: Any, folder: Path, **arguments: Any) -> Any:
+    """A quiet trainer on the CPU; the reference is a copy of the model as it is now."""
+    from transformers import PrinterCallback, TrainingArguments
+
     from assent.training.trainer import PreferenceTrainer
 
     own = {k: arguments.pop(k) for k in ("annotators", "eval_rows", "observers", "scorer") if k in arguments}
@@ -127,7 +165,7 @@ def trainer_of(model: Any, rows: Any, objective: Any, folder: Path, **arguments:
                 "disable_tqdm": True, "logging_nan_inf_filter": False, "logging_steps": 1,
                 "dataloader_pin_memory": False}  # fmt: skip
     args = TrainingArguments(output_dir=str(folder), **(defaults | arguments))
-    own.setdefault("scorer", CausalLMScorer(model, SecondModel(copy.deepcopy(model)), 0))
+    own.setdefault("scorer", scorer_for(model, rows, objective))
     own.setdefault("annotators", ("anna", "ben", "cleo"))
     trainer = PreferenceTrainer(model, args, rows, objective=objective, **own)
     trainer.remove_callback(PrinterCallback)

@@ -18,9 +18,10 @@ from assent.data.tokens import TokenExample, TokenGroup, TokenPair, TokenSequenc
 from assent.errors import AssentError
 from assent.objectives import parse
 from assent.scoring.batch import collate
+from assent.scoring.table import sequences_of
 from assent.scoring.tree import pack
 from assent.training.arguments import resolve
-from assent.training.budget import Bundle, Dealer, sequences
+from assent.training.budget import Bundle, Dealer
 
 
 def sequence(prompt: list[int], completion: list[int]) -> TokenSequence:
@@ -44,13 +45,13 @@ def packed_tokens(rows: list) -> int:
     """What the engine packs for these rows, and what the padded path pads them to."""
     found, members = [], []
     for row in rows:
-        members.append(tuple(range(len(found), len(found) + len(sequences(row)))))
-        found += sequences(row)
+        members.append(tuple(range(len(found), len(found) + len(sequences_of(row)))))
+        found += sequences_of(row)
     return pack(found, members).tokens
 
 
 def padded_tokens(rows: list) -> int:
-    return collate([s for row in rows for s in sequences(row)], 0).ids.numel()
+    return collate([s for row in rows for s in sequences_of(row)], 0).ids.numel()
 
 
 def test_a_pair_costs_its_prompt_once_and_both_completions() -> None:

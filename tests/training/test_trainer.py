@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_run import exact_model, largest_difference, small_model, token_pairs, trainer_of
+from small_run import exact_model, largest_difference, small_model, token_pairs, trainer_of, with_views
 
 from assent.data.tokens import TokenExample, TokenGroup
 from assent.errors import AssentError
@@ -17,11 +17,14 @@ from assent.reporting.objective_facts import example
 from assent.robust.lcpo import LCPO
 
 COLUMNS = {"margin": 0.5, "score_chosen": 0.75, "score_rejected": 0.25}
-PROVIDED = {"reference", "length", "tokens", "entropy", "sum_sq", "kl_ref", "moving_reference"}
+PROVIDED = {
+    "reference", "length", "tokens", "entropy", "sum_sq", "kl_ref", "moving_reference", "view", "head", "mask",
+    "token_column",
+}  # fmt: skip
 
 
 def _plain(name: str) -> bool:
-    """Whether rows of tokens and two models are all that an objective needs."""
+    """Whether rows of tokens, two language models and what a scorer makes of them are all that an objective needs."""
     needs = example(name).needs
     return all(n.kind in PROVIDED or (n.kind == "column" and n.name in {*COLUMNS, "confidence"}) for n in needs)
 
@@ -34,13 +37,14 @@ EXPRESSIONS = [
     "lcpo(simpo(), pool=False) + 0.1*sft(per='batch_token')",
     "lcpo(cpo(alpha=0.1), reading='mixture', rate=0.5)",
 ]
-MOVED = {"mask_l1": 0.0, "difficulty_filter": 0.0}
-"""Objectives that need not move these weights at all: their rows, or what they train, are not here."""
+MOVED = {"mask_l1": -1.0, "difficulty_filter": 0.0}
+"""Objectives that need not move these weights at all: one trains its mask alone, the rows of the other are not here."""
 
 
 def rows_for(objective: Objective) -> list:
     """Twenty rows of the kind that an objective reads, with every column that one may ask for."""
     pairs = [replace(row, columns=row.columns | COLUMNS) for row in token_pairs(20)]
+    pairs = with_views(pairs, objective)
     if objective.data == "labelled":
         return [TokenExample(r.chosen, r.weight, i % 2 == 0, i, r.columns) for i, r in enumerate(pairs)]
     if objective.data == "groups":

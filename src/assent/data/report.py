@@ -60,6 +60,11 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "prompt truncated": ("truncate", "prompts cut from the left to fit max_length; the completion is whole"),
     "too long": ("drop", "rows dropped because they do not fit max_length"),
     "nothing to count": ("drop", "rows dropped because a completion has no token that can be counted"),
+    "views without signal": (
+        "note",
+        "rows that give no signal for a further sequence that the objective asks for: that term leaves them out",
+    ),
+    "views too long": ("note", "further sequences that do not fit max_length: that term leaves these rows out"),
     "new annotators": ("note", "annotators that the vocabulary did not have: added at its end"),
 }
 """Name of an event -> its kind (count, note, repair, merge, truncate, drop) and what it means."""

@@ -37,8 +37,20 @@ class TokenSequence:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class TokenView:
+    """A further sequence of a row.  columns: numbers that belong to it.  scored: whether its log-probability is read."""
+
+    sequence: TokenSequence
+    columns: Mapping[str, float] = field(default_factory=dict)
+    scored: bool = True
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class TokenPair:
-    """A pair in tokens.  labels: (annotator index, p, weight, gold) each.  index: its place among the records."""
+    """A pair in tokens.  labels: (annotator index, p, weight, gold) each.  index: its place among the records.
+
+    views: further sequences by name; a name that the run asks for and this row lacks gives no signal for it.
+    """
 
     chosen: TokenSequence
     rejected: TokenSequence
@@ -47,6 +59,7 @@ class TokenPair:
     labels: tuple[tuple[int, float, float, bool], ...]
     columns: Mapping[str, float]
     index: int
+    views: Mapping[str, TokenView] = field(default_factory=dict)
 
     @property
     def branch(self) -> int:
@@ -63,6 +76,7 @@ class TokenExample:
     label: bool | float | None
     index: int
     columns: Mapping[str, float] = field(default_factory=dict)
+    views: Mapping[str, TokenView] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,10 +149,10 @@ def tokenise(
     encoder = Encoder(tokenizer, report)
     names = _vocabulary(records, annotators, report)
     index = {name: i for i, name in enumerate(names)}
-    fit = _Fit(max_length, truncation, encoder.bos, report)
+    fit = Fit(max_length, truncation, encoder.bos, report)
     rows = []
     for place, row, sequences in _sequences(records, encoder, Renderer(tokenizer, report), progress):
-        kept = fit(sequences, _row_number(row), shared=getattr(row, "rejected_prompt", None) is None)
+        kept = fit(sequences, row_number(row), shared=getattr(row, "rejected_prompt", None) is None)
         if kept is not None:
             rows.append(_token_row(row, kept, place, index))
     _check_losses(records, len(rows), report, fit, max_loss_share, allow_loss)
@@ -166,7 +180,7 @@ def _contents(row: Any) -> list[tuple[Any, Any]]:
     return [(row.prompt, row.completion)]
 
 
-def _row_number(row: Any) -> int:
+def row_number(row: Any) -> int:
     """Position in the input, for messages."""
     return row.labels[0].rows[0] if isinstance(row, Pair) and row.labels[0].rows else getattr(row, "row", 0)
 
@@ -181,9 +195,9 @@ def _sequences(
             chunk = records.rows[start : start + _CHUNK]
             rendered, numbers = [], []
             for row in chunk:
-                parts = renderer.render_row(_contents(row), row.tools, _row_number(row))
+                parts = renderer.render_row(_contents(row), row.tools, row_number(row))
                 rendered += parts
-                numbers += [_row_number(row)] * len(parts)
+                numbers += [row_number(row)] * len(parts)
             encoded = iter(encoder.encode(rendered, numbers))
             for offset, row in enumerate(chunk):
                 sequences = [TokenSequence(*next(encoded)) for _ in _contents(row)]
@@ -192,7 +206,7 @@ def _sequences(
 
 
 @dataclass
-class _Fit:
+class Fit:
     """Brings the sequences of a row within max_length, or drops the row (None); counts either."""
 
     max_length: int | None
@@ -243,7 +257,7 @@ def _token_row(row: Pair | Example | Group, parts: list[TokenSequence], place: i
     return TokenPair(parts[0], parts[1], row.weight, row.target, labels, columns, place)
 
 
-def _check_losses(records: Records, kept: int, report: Report, fit: _Fit, max_share: float, allowed: bool) -> None:
+def _check_losses(records: Records, kept: int, report: Report, fit: Fit, max_share: float, allowed: bool) -> None:
     lost = len(records) - kept
     if lost == 0:
         return

@@ -8,7 +8,7 @@ from assent.objectives.base import Objective, PairwiseObjective
 from assent.objectives.dpo import DPO
 from assent.objectives.parts import REFERENCE, Need, State, require
 from assent.objectives.primitives import logistic
-from assent.objectives.rationale import view
+from assent.objectives.rationale import known, view
 from assent.objectives.registry import alias, register
 from assent.scores import PairScores, Scores
 from assent.shapes import PerCompletion, PerPair
@@ -54,7 +54,7 @@ class MAPLIntra(_Mapl):
     One response under two prompts of the same instructions, of which it obeys more in x_w: views "chosen@intra_better",
     "chosen@intra_worse" and the same for rejected.  source: "log_ratio" for policies, "reward" for reward models (beta 1
     is the paper's there).  What depends on y alone cancels; log Z(x) does not and is left out, as in Rc-DPO.
-    Equal prompts, or policy = reference: ln 2.  The stored order of the pair plays no part.
+    Equal prompts, or policy = reference: ln 2; 0 where a view is absent.  The stored order of the pair plays no part.
     """
 
     beta: float = 0.1
@@ -72,7 +72,7 @@ class MAPLIntra(_Mapl):
     def ordered(self, scores: PairScores, state: State) -> PerPair:
         chosen = self._r(scores, "chosen@intra_better") - self._r(scores, "chosen@intra_worse")
         rejected = self._r(scores, "rejected@intra_better") - self._r(scores, "rejected@intra_worse")
-        return (logistic(chosen) + logistic(rejected)) / 2
+        return known(scores, *INTRA) * (logistic(chosen) + logistic(rejected)) / 2
 
 
 @register
@@ -83,7 +83,8 @@ class MAPLInter(_Mapl):
     The paper's loss was not found; both readings are reconstructions.  reading: "margins" is
     -log sigmoid(M(x+) - M(x)) - log sigmoid(M(x) - M(x-)), in which all that depends on x or y alone cancels; "pairs" is
     -log sigmoid(M(x+)) - log sigmoid(-M(x-)).  2 ln 2 without instructions ("margins") or where policy = reference.
-    Views: "chosen@for_chosen", "rejected@for_chosen" (x+), "chosen@for_rejected", "rejected@for_rejected" (x-).
+    Views: "chosen@for_chosen", "rejected@for_chosen" (x+), "chosen@for_rejected", "rejected@for_rejected" (x-); the loss is
+    0 where one is absent.
     """
 
     beta: float = 0.1
@@ -103,10 +104,11 @@ class MAPLInter(_Mapl):
     def ordered(self, scores: PairScores, state: State) -> PerPair:
         up = self._r(scores, "chosen@for_chosen") - self._r(scores, "rejected@for_chosen")
         down = self._r(scores, "chosen@for_rejected") - self._r(scores, "rejected@for_rejected")
+        told = known(scores, *INTER)
         if self.reading == "pairs":
-            return logistic(up) + logistic(-down)
+            return told * (logistic(up) + logistic(-down))
         chosen, rejected = self.rewards(scores)
-        return logistic(up - (chosen - rejected)) + logistic(chosen - rejected - down)
+        return told * (logistic(up - (chosen - rejected)) + logistic(chosen - rejected - down))
 
 
 @alias

@@ -11,10 +11,13 @@ from assent.objectives.token_sums import token_sum, token_values
 from assent.scores import PairScores, Scores
 from assent.shapes import PerCompletion, PerPair
 
+LEARNED = ("mask", "mask_u", "mask_d")
+"""Names of masks that a scorer learns; all others are token columns."""
+
 
 def mask_need(name: str) -> Need:
-    """What a scorer must provide for the mask ``name``: its learned mask, or a token column."""
-    return Need("mask") if name == "mask" else Need("token_column", name)
+    """What a scorer must provide for the mask ``name``: a learned mask, or a token column."""
+    return Need("mask" if name in LEARNED else "token_column", name)
 
 
 def mask_size(side: Scores, name: str) -> PerCompletion:
@@ -27,7 +30,7 @@ def mask_size(side: Scores, name: str) -> PerCompletion:
 class MaskL1(PairwiseObjective):
     """||m(w)||_1 + ||m(l)||_1, summed over counted tokens; the same for both orders of a pair.
 
-    tokens: "mask" for the scorer's (learned) mask, or the name of a token column.
+    tokens: "mask", "mask_u" or "mask_d" for a mask that the scorer learns, or the name of a token column.
     """
 
     tokens: str = "mask"
@@ -35,7 +38,13 @@ class MaskL1(PairwiseObjective):
     paper, equation = "2410.05102", "the L1 terms"
 
     def __post_init__(self) -> None:
-        require(bool(self.tokens), self.name, "tokens", self.tokens, "'mask' or the name of a token column")
+        require(
+            bool(self.tokens),
+            self.name,
+            "tokens",
+            self.tokens,
+            "'mask', 'mask_u', 'mask_d' or the name of a token column",
+        )
 
     @property
     def needs(self) -> frozenset[Need]:

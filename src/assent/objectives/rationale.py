@@ -24,6 +24,15 @@ def view(scores: PairScores, name: str) -> Scores:
     return scores.views[name]
 
 
+def known(scores: PairScores, *names: str) -> PerPair:
+    """1 for the pairs that have all these views, 0 where one has no counted token and the term says nothing; [P]."""
+    found = scores.ones()
+    for name in names:
+        if (length := view(scores, name).length) is not None:
+            found = found * (length > 0)
+    return found
+
+
 @register
 @dataclass(frozen=True)
 class Rationale(PairwiseObjective):
@@ -59,7 +68,7 @@ class Rationale(PairwiseObjective):
                 raise AssentError("the view 'rationale' carries no length; score with lengths or use per='sequence'")
             logp = logp / side.length.clamp_min(1)
         scaled = self.gamma * logp
-        return -scaled if self.form == "linear" else logistic(scaled)
+        return known(scores, "rationale") * (-scaled if self.form == "linear" else logistic(scaled))
 
 
 @alias

@@ -21,8 +21,8 @@ class SparsePO(PairwiseObjective):
 
     U = sum of m_u u_t (log-ratios), K = sum of m_d KL_t(reference || policy), nats; gradient flows through both K.
     beta: scale of the margin.  lam_u, lam_d: sizes of the penalties, .001 in the authors' dialogue runs.
-    mask_u, mask_d: "mask" for the scorer's mask, or token columns.  One name for both is the paper's common mask, whose
-    penalties the authors' code halves; two names are its independent masks.
+    mask_u, mask_d: "mask", "mask_u" or "mask_d" for masks that the scorer learns, or token columns.  One name for both is the
+    paper's common mask, whose penalties the authors' code halves; two names are its independent masks.
     binary: tokens count fully where their mask is above 0; such masks are not trained.
     Masks of 1 without penalty: tdpo1; m_u = 1, m_d = 0: dpo; both 0: ln 2 and no gradient.
     """

@@ -39,8 +39,9 @@ class DegreeReconstructed(PairwiseObjective):
 
     @property
     def needs(self) -> frozenset[Need]:
-        view, head = f"{self.side}@degraded", f"degree_{self.side}"
-        return frozenset({Need("view", view, self.levels), Need("head", head, self.levels)})
+        # a soft label asks the head about the other side's view too
+        views = (Need("view", f"{side}@degraded", self.levels) for side in ("chosen", "rejected"))
+        return frozenset({*views, Need("head", f"degree_{self.side}", self.levels)})
 
     def ordered(self, scores: PairScores, state: State) -> PerPair:
         name = f"{self.side}@degraded"

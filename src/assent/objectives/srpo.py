@@ -8,6 +8,7 @@ from assent.errors import AssentError
 from assent.objectives.base import PairwiseObjective
 from assent.objectives.parts import REFERENCE, Need, State, require
 from assent.objectives.primitives import squared_error
+from assent.objectives.rationale import known
 from assent.objectives.registry import register
 from assent.scores import PairScores
 from assent.shapes import PerPair
@@ -49,7 +50,7 @@ class SRPO(PairwiseObjective):
         w_l, l_l, w_w, l_w = (scores.views[name].log_ratio for name in CONTEXTS)
         revise = squared_error(self.beta * (w_l - l_l), 0.5) + squared_error(self.beta * (w_w - l_w), 0.5)
         generate = squared_error(self.beta / 2 * (w_l - l_w + scores.log_ratio_gap), 0.5)
-        return (1 - self.alpha) * generate + self.alpha / 2 * revise
+        return known(scores, *CONTEXTS) * ((1 - self.alpha) * generate + self.alpha / 2 * revise)
 
     def rewards(self, scores: PairScores) -> tuple[PerPair, PerPair]:
         return self.beta * scores.chosen.log_ratio, self.beta * scores.rejected.log_ratio

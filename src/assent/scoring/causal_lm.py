@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import accumulate
 from typing import Any
 
@@ -13,11 +14,14 @@ from torch import Tensor, nn
 from assent.errors import AssentError
 from assent.objectives.base import Need
 from assent.scores import Column, GroupScores, Labels, PairScores, Scores, Swap, Tokens
+from assent.scoring import hidden
 from assent.scoring.batch import Batch, collate
 from assent.scoring.engine import reference_values, values
 from assent.scoring.forward import TokenValues, device_of, evaluating
+from assent.scoring.heads import Heads, mask_values
 from assent.scoring.reference import Reference, SecondModel
 from assent.scoring.tree import TreeBatch, pack
+from assent.scoring.view_scores import ViewRows, graded, views_of
 
 EXTRAS = ("entropy", "sum_sq", "kl_ref")
 """Per-token values that need the whole next-token distribution."""
@@ -34,20 +38,24 @@ class CausalLMScorer:
     model: the policy (``AutoModelForCausalLM``, with or without an adapter).  reference: None for objectives
     without one.  pad_token_id: any id of the vocabulary; it fills padded batches and is never scored.
     trees: pack rows into prefix trees; policy and reference must be ready for them (``engine.prepare``).
+    token_tables: token columns by name beside "id", the token's own.  heads: the trainable parts that the run's needs ask for.
     """
 
     model: nn.Module
     reference: Reference | None = None
     pad_token_id: int = 0
     trees: bool = False
+    token_tables: Mapping[str, Any] = field(default_factory=dict)
+    heads: Heads | None = None
 
     @property
-    def provides(self) -> frozenset[str]:
-        kinds = {"length", "tokens", "entropy", "sum_sq", "column"}
+    def provides(self) -> frozenset[str | Need]:
+        kinds: set[str | Need] = {"length", "tokens", "entropy", "sum_sq", "column", "view", "head"}
+        kinds |= {Need("token_column", name) for name in ("id", *self.token_tables)}
         if self.reference is not None:
             kinds.add("reference")
             if self.reference.has_logits:
-                kinds.add("kl_ref")
+                kinds |= {"kl_ref", "mask"}
             if isinstance(self.reference, SecondModel):
                 kinds.add("moving_reference")
         return frozenset(kinds)
@@ -67,24 +75,57 @@ class CausalLMScorer:
         kinds = {need.kind for need in needs}
         kind = _kind(rows)
         sequences, members = _sequences(rows, kind)
+        count, views = len(sequences), views_of(rows, needs)
+        for view in views:  # further sequences, each a row of its own
+            sequences += view.sequences if view.scored else []
+        members += [(i,) for i in range(count, len(sequences))]
         batch = self._batch(sequences, members)
         found, ref_logp = self._forward(batch, sequences, kinds)
+        side = partial(_side, batch, found, ref_logp, self._token_columns(batch, sequences, needs))
         names = sorted(need.name for need in needs if need.kind == "column")
+        others = self._views(views, side, count)
         if kind == "sequence":
             columns = _example_columns(rows, names, found.logp)
-            return replace(_side(batch, found, ref_logp, 0, len(rows)), columns=columns)
+            columns |= {name: other.log_ratio.detach() for name, other in others.items()}
+            return replace(side(0, len(rows)), columns=columns)
         if kind == "sequences":
-            return _groups(rows, members, _side(batch, found, ref_logp, 0, len(sequences)))
-        chosen = _side(batch, found, ref_logp, 0, len(rows))
-        rejected = _side(batch, found, ref_logp, len(rows), 2 * len(rows))
+            return _groups(rows, members[: len(rows)], side(0, count))
         return PairScores(
-            chosen=chosen,
-            rejected=rejected,
+            chosen=side(0, len(rows)),
+            rejected=side(len(rows), 2 * len(rows)),
+            views=others,
             weight=_numbers([r.weight for r in rows], found.logp),
             target=_numbers([r.target for r in rows], found.logp),
             labels=_labels(rows, found.logp),
             columns=_pair_columns(rows, names, found.logp),
         )
+
+    def _views(self, views: Sequence[ViewRows], side: Callable[[int, int], Scores], first: int) -> dict[str, Scores]:
+        """Scores of the views, whose sequences lie in the batch from ``first`` on; of some, heads alone read the states."""
+        found = {}
+        for view in views:
+            if not view.scored and self.heads is not None:
+                found[view.name] = graded(view, self.model, self.heads, self.pad_token_id)
+                continue
+            found[view.name] = view.scores(side(first, first + len(view.at)))
+            first += len(view.at)
+        return found
+
+    def _token_columns(
+        self, batch: Batch | TreeBatch, sequences: Sequence[Any], needs: frozenset[Need]
+    ) -> dict[str, Tensor]:
+        """The needed columns of the counted tokens, [T] each; learned masks from the reference's states among them."""
+        names = {need.name for need in needs if need.kind == "token_column"}
+        found = {name: self.token_tables[name].logp(self.model, batch, sequences) for name in sorted(names - {"id"})}
+        if "id" in names:
+            found["id"] = batch.target
+        if self.heads is not None:
+            self.heads.placed(device_of(self.model), self.model.training)
+        if any(need.kind == "mask" for need in needs):
+            with torch.no_grad(), self.reference.using(self.model) as model:
+                states = hidden.predicting(model, sequences, self.pad_token_id)
+            found |= mask_values(self.heads, states)
+        return found
 
     def _default_needs(self) -> frozenset[Need]:
         return frozenset() if self.reference is None else frozenset({Need("reference")})
@@ -161,7 +202,10 @@ def _numbers(values: Sequence[float], like: Tensor) -> Tensor:
     return torch.tensor(values, dtype=like.dtype, device=like.device)
 
 
-def _side(batch: Batch | TreeBatch, found: TokenValues, ref_logp: Tensor | None, first: int, last: int) -> Scores:
+def _side(
+    batch: Batch | TreeBatch, found: TokenValues, ref_logp: Tensor | None, columns: Mapping[str, Tensor], first: int,
+    last: int,
+) -> Scores:  # fmt: skip
     """The scores of sequences first..last-1 of the batch; tokens lie row by row, so a side is one slice."""
     bounds = torch.cat([batch.length.new_zeros(1), batch.length.cumsum(0)])
     part = slice(int(bounds[first]), int(bounds[last]))
@@ -171,6 +215,8 @@ def _side(batch: Batch | TreeBatch, found: TokenValues, ref_logp: Tensor | None,
         index=batch.index[part],
         logp=found.logp[part],
         ref_logp=None if ref_logp is None else ref_logp[part],
+        mask=columns["mask"][part] if "mask" in columns else None,
+        columns={name: values[part] for name, values in columns.items() if name != "mask"},
         **{name: v[part] for name in EXTRAS if (v := getattr(found, name)) is not None},
     )
     count = last - first

@@ -14,12 +14,12 @@ from assent.scores import GroupScores, PairScores, Scores
 class Scorer(Protocol):
     """Turns rows (token pairs, token examples, ...) into scores.
 
-    provides: kinds of ``Need`` that it can meet: "reference", "length", "tokens", "entropy", "sum_sq", "kl_ref",
-    "column".
+    provides: what it can meet: kinds of ``Need`` such as "reference", "length", "tokens", "entropy", "sum_sq", "kl_ref",
+    "column", "view" or "mask", or single needs such as ``Need("token_column", "id")``.
     """
 
     @property
-    def provides(self) -> frozenset[str]: ...
+    def provides(self) -> frozenset[str | Need]: ...
 
     def scores(self, rows: Sequence[Any], needs: Iterable[Need] | None = None) -> PairScores | Scores | GroupScores:
         """The scores of the rows, in their order; ``needs`` None means all that costs no further pass."""
@@ -32,6 +32,8 @@ WAYS = {
     "moving_reference": "train all weights, with a second model as the reference",
     "entropy": "use a scorer with normalised next-token probabilities",
     "sum_sq": "use a scorer with normalised next-token probabilities",
+    "mask": "keep the reference live: masks are learned from its hidden states",
+    "token_column": "give a guide (--guide MODEL gives the column 'guide') or token_columns={NAME: function} in Python",
 }
 
 
@@ -44,8 +46,8 @@ def check_needs(objective: Objective, scorer: Scorer, later: Iterable[str] = ())
     """
     for part in reversed(objective.walk()):  # innermost first: name the part that asks, not its wrapper
         for need in sorted(part.needs):
-            if need.kind in scorer.provides or need.kind in later:
+            if need.kind in scorer.provides or need in scorer.provides or need.kind in later:
                 continue
-            known = ", ".join(sorted(scorer.provides)) or "nothing"
+            known = ", ".join(sorted(map(str, scorer.provides))) or "nothing"
             way = WAYS.get(need.kind, "choose another objective or scorer")
             raise AssentError(f"objective {part} needs {need}; this scorer provides {known}: {way}")

@@ -25,7 +25,7 @@ from assent.scoring.tree import pack
 
 __all__ = [
     "AdapterDisabled", "Compute", "CopiedAdapter", "Precomputed", "Reference", "SecondModel", "active_adapter", "computing",
-    "precompute", "sequence_key",
+    "precompute", "sequence_key", "tabulate",
 ]  # fmt: skip
 
 
@@ -198,14 +198,23 @@ def precompute(
     reference None: the policy as it is now.  trees: see ``computing``.  progress: called with the number of sequences done
     and their total.
     """
+    compute = computing(policy, reference, pad_token_id, trees=trees)
+    name = Precomputed.name if reference is None else f"{reference.name} (log-probabilities computed once)"
+    return tabulate(rows, compute, name, together=trees, tokens_per_batch=tokens_per_batch, progress=progress)
+
+
+def tabulate(
+    rows: Sequence[Any], compute: Compute, name: str, *, together: bool = False, tokens_per_batch: int = 8192,
+    progress: Callable[[int, int], Any] | None = None,
+) -> Precomputed:  # fmt: skip
+    """What ``compute`` gives for every sequence of the rows, kept in memory by content.  together: rows stay in one batch."""
     sequences, keys, owner = distinct(rows)
-    compute, parts, order = computing(policy, reference, pad_token_id, trees=trees), [], []
-    for numbers in batches(sequences, tokens_per_batch, owner if trees else None, keys):
+    parts, order = [], []
+    for numbers in batches(sequences, tokens_per_batch, owner if together else None, keys):
         parts += compute([sequences[i] for i in numbers])
         order += numbers
         if progress is not None:
             progress(len(order), len(sequences))
     last = np.cumsum([0, *map(len, parts)], dtype=np.int64)
     table = Index.of([(keys[order], np.column_stack([last[:-1], last[1:]]))])
-    name = Precomputed.name if reference is None else f"{reference.name} (log-probabilities computed once)"
     return Precomputed(table, torch.cat(parts) if parts else torch.zeros(0), name)

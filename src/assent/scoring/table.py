@@ -104,11 +104,21 @@ class Index:
         return np.concatenate([parts[part][first:last] for part, first, last in self.places[at].tolist()])
 
 
-def sequences_of(row: Any) -> tuple[Any, ...]:
-    """The token sequences of a pair, a group or a single completion."""
+def own_sequences(row: Any) -> tuple[Any, ...]:
+    """The token sequences of a pair, a group or a single completion, without its views."""
     if hasattr(row, "chosen"):
         return (row.chosen, row.rejected)
     return tuple(row.sequences) if hasattr(row, "sequences") else (row.sequence,)
+
+
+def view_sequences(row: Any) -> tuple[Any, ...]:
+    """The sequences of a row's views whose log-probabilities are read."""
+    return tuple(view.sequence for view in getattr(row, "views", {}).values() if view.scored)
+
+
+def sequences_of(row: Any) -> tuple[Any, ...]:
+    """Every token sequence of a row that is scored, its views last."""
+    return (*own_sequences(row), *view_sequences(row))
 
 
 def distinct(rows: Sequence[Any]) -> tuple[list[Any], np.ndarray, np.ndarray]:

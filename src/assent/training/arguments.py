@@ -41,6 +41,15 @@ class Settings:
         None, "the reference's log-probabilities: cached on disk (the default), once in memory, or live in every step"
     )
     cache_dir: str | None = _arg(None, "directory of the reference cache; $ASSENT_CACHE or ~/.cache/assent/reference")
+    guide: str | None = _arg(None, "a second model whose token log-probabilities are the token column 'guide'")
+    token_columns: Any = _arg(
+        None, "Python only: {name: function of a token sequence} for objectives that read token columns"
+    )
+    update: str = _arg("sum", "how gradients become a step: sum, or normalised_pair (each side's gradient at length 1)")
+    head_learning_rate: float | None = _arg(
+        None, "learning rate of trainable masks and heads; the policy's unless given"
+    )
+    head_weight_decay: float | None = _arg(None, "weight decay of trainable masks and heads; 0.01 unless given")
     tokenizer: Any = _arg(None, "tokenizer, where it does not lie with the model")
     chat_template: str | None = _arg(None, "file with a chat template, where the tokenizer has none")
     dtype: str | None = _arg(
@@ -218,7 +227,8 @@ def resolve(arguments: Mapping[str, Any], objective: Objective, output_dir: str)
 
         unset_hf_deepspeed_config()  # else models load as shards, whose sizes nothing can be checked against
     _check_sense(settings, training, objective)
-    training.max_tokens_per_batch = settings.max_tokens_per_batch  # it lies with the other sizes of a batch
+    for name in ("max_tokens_per_batch", "update", "head_learning_rate", "head_weight_decay"):
+        setattr(training, name, getattr(settings, name))  # the trainer reads them beside its own
     return settings, training
 
 
@@ -334,5 +344,38 @@ def _check_objective(settings: Settings, objective: Objective) -> None:
             f"crossfit_scorer is {settings.crossfit_scorer!r} and {objective!s} is not cross-fitted; "
             "write lcpo(..., reliability='crossfit') or leave the option out"
         )
+    _check_extensions(settings, objective)
     if settings.crossfit_scorer not in (None, "policy", "text") and not callable(settings.crossfit_scorer):
         raise AssentError(f"crossfit_scorer is {settings.crossfit_scorer!r}; expected 'policy' or 'text'")
+
+
+def _check_extensions(settings: Settings, objective: Objective) -> None:
+    """Refuse what token columns, heads and updates are given where nothing reads them."""
+    read = {need.name for need in objective.needs if need.kind == "token_column"}
+    headed = any(need.kind in ("mask", "head") for need in objective.needs)
+    functions = settings.token_columns if settings.token_columns is not None else {}
+    if not isinstance(functions, Mapping) or not all(callable(function) for function in functions.values()):
+        raise AssentError(f"token_columns is {functions!r}; expected {{name: function of a token sequence}}")
+    given = [*(["guide"] if settings.guide is not None else []), *functions]
+    for name in given:
+        if name not in read:
+            known = ", ".join(sorted(read)) or "none"
+            raise AssentError(
+                f"token column {name!r} is given and {objective!s} reads none of that name (it reads: {known})"
+            )
+    if settings.guide is not None and "guide" in functions:
+        raise AssentError("guide and token_columns both give the token column 'guide'; give one of them")
+    for name in ("head_learning_rate", "head_weight_decay"):
+        value = getattr(settings, name)
+        if value is not None and not headed:
+            raise AssentError(f"{name} is {value} and {objective!s} trains no mask or head; leave the option out")
+        if value is not None and not 0 <= value < float("inf"):
+            raise AssentError(f"{name} is {value}; expected a finite number of at least 0")
+    if settings.update not in ("sum", "normalised_pair"):
+        raise AssentError(f"update is {settings.update!r}; expected 'sum' or 'normalised_pair'")
+    others = sorted(str(need) for need in objective.needs if need.kind in ("mask", "head", "view"))
+    if settings.update == "normalised_pair" and (objective.data != "pairs" or others):
+        what = f"reads {others[0]}" if others else f"reads {objective.data} rows"
+        raise AssentError(
+            f"update='normalised_pair' needs a chosen and a rejected side alone, and {objective!s} {what}"
+        )

@@ -10,14 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from assent.scoring.table import own_sequences, view_sequences
 from assent.scoring.tree import shared_prefix
-
-
-def sequences(row: Any) -> tuple[Any, ...]:
-    """The token sequences of a pair, a group or an example."""
-    if hasattr(row, "chosen"):
-        return (row.chosen, row.rejected)
-    return tuple(row.sequences) if hasattr(row, "sequences") else (row.sequence,)
 
 
 class Bundle:
@@ -36,12 +30,17 @@ class Bundle:
     @classmethod
     def of_row(cls, row: Any, place: int, trees: bool) -> Bundle:
         """One row, the ``place``-th of its step."""
-        bundle, found = cls(trees), sequences(row)
-        bundle.places, bundle.count, bundle.longest = [place], len(found), max(len(s.ids) for s in found)
+        bundle, found, views = cls(trees), own_sequences(row), view_sequences(row)
+        bundle.places, bundle.count = [place], len(found) + len(views)
+        bundle.longest = max(len(s.ids) for s in (*found, *views))
         if trees:
             point = shared_prefix(found)
             prompt = found[0].ids[:point].tobytes() or place  # without a shared token a row is a tree of its own
             bundle.parts = {prompt: point} | {(prompt, s.ids[point:].tobytes()): len(s.ids) - point for s in found}
+            for s in views:  # each under a prompt of its own
+                own = s.ids[: s.prompt_length].tobytes()
+                rest = (own, s.ids[s.prompt_length :].tobytes())
+                bundle.parts |= {own: s.prompt_length, rest: len(s.ids) - s.prompt_length}
         bundle.tokens = sum(bundle.parts.values()) if trees else bundle.count * bundle.longest
         return bundle
 

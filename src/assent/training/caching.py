@@ -31,6 +31,8 @@ def uncacheable(objective: Objective) -> str:
         return f"{objective!s} reads no reference"
     if "moving_reference" in kinds:
         return f"{objective!s} moves its reference"
+    if "mask" in kinds:
+        return f"{objective!s} learns a mask from the reference's hidden states"
     if "kl_ref" in kinds:
         return f"{objective!s} reads the reference's whole next-token distributions"
     return ""

@@ -16,8 +16,9 @@ from torch import nn
 from assent.errors import AssentError
 from assent.scoring import loading, lora
 from assent.scoring.head import HeadOptions
+from assent.scoring.table import sequences_of
 from assent.training.arguments import Settings
-from assent.training.budget import Bundle, sequences
+from assent.training.budget import Bundle
 from assent.training.ledger import Op, Spec, aten
 from assent.training.policy import lora_of
 from assent.training.simulate import Simulated
@@ -121,7 +122,7 @@ def _share(name: str, config: Any) -> float:
 def _tokens(rows: Sequence[Any], trees: bool) -> tuple[int, int]:
     """Tokens that run for these rows, and those that count."""
     bundle = Bundle.of([Bundle.of_row(row, place, trees) for place, row in enumerate(rows)])
-    return bundle.tokens, sum(int(sum(s.mask)) for row in rows for s in sequences(row))
+    return bundle.tokens, sum(int(sum(s.mask)) for row in rows for s in sequences_of(row))
 
 
 def _products(tokens: int, counted: int, active: float, config: Any, dtype: torch.dtype, times: int) -> Counter[Op]:

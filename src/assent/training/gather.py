@@ -11,7 +11,7 @@ from torch import Tensor
 
 from assent.scores import Column, GroupScores, Labels, PairScores, Scores, Tokens
 
-_FIXED = {"ref_logp", "length", "weight", "target", "labels", "row", "index", "mask", "group", "score"}
+_FIXED = {"ref_logp", "length", "weight", "target", "labels", "row", "index", "group", "score"}
 """Fields that never carry a gradient."""
 
 _INDICES = {(Labels, "pair"), (Tokens, "row"), (GroupScores, "group")}

@@ -17,6 +17,7 @@ from assent.scoring import engine
 from assent.scoring.cache import default_root
 from assent.scoring.causal_lm import CausalLMScorer
 from assent.scoring.forward import evaluating
+from assent.scoring.heads import build
 from assent.scoring.loading import (
     LoadedModel,
     check_vocabulary,
@@ -30,6 +31,7 @@ from assent.scoring.reference import AdapterDisabled, Precomputed, Reference, Se
 from assent.training.arguments import Settings
 from assent.training.caching import cached, in_memory, other_reference, uncacheable
 from assent.training.progress import counting, say
+from assent.training.token_tables import promised_columns, token_tables
 
 LIVE_TOLERANCE, HALF_TOLERANCE = 1e-6, 2e-2
 """Largest starting margin, in nats per sequence, where policy and reference are the same weights: float32, bfloat16."""
@@ -114,14 +116,17 @@ def make(
     check_vocabulary(loaded.model, tokenizer)
     referenced = any(need.kind == "reference" for need in objective.needs)
     any_live = AdapterDisabled() if referenced else None  # stands for the reference, whose pass may take long
-    check_needs(objective, CausalLMScorer(loaded.model, any_live), later=("moving_reference",))
+    promised = dict.fromkeys(promised_columns(settings))
+    check_needs(objective, CausalLMScorer(loaded.model, any_live, token_tables=promised), later=("moving_reference",))
+    heads = build(objective.needs, loaded.model)
     other = other_reference(settings, loaded.model) if referenced and table is None else None
     trees = wants_trees(settings, training) and takes_trees(loaded.model, other)
     reference = table
     if referenced and table is None:
         how = reference_logp(settings, training, objective, len(rows))
         reference = _reference(how, settings, training, loaded, other, rows, tokenizer.pad_token_id, trees)
-    scorer = CausalLMScorer(loaded.model, reference, tokenizer.pad_token_id, trees)
+    tables = token_tables(settings, training, objective, loaded, other, rows, tokenizer.pad_token_id)
+    scorer = CausalLMScorer(loaded.model, reference, tokenizer.pad_token_id, trees, tables, heads)
     check_needs(objective, scorer)
     return Policy(loaded, scorer, referenced and settings.reference in (None, "start"))
 

@@ -11,6 +11,7 @@ from assent.data.reading import Records, read
 from assent.data.report import Report
 from assent.data.splitting import overlap, split_by_prompt
 from assent.data.tokens import TokenExample, Tokenised, TokenPair, tokenise
+from assent.data.view_tokens import with_views
 from assent.errors import AssentError
 from assent.objectives import Objective
 from assent.robust.reliability import mode_of, read_audit
@@ -78,11 +79,11 @@ def prepare(
         _check_kind(held_out, objective)
         if shared := overlap(records, held_out):
             say(f"{shared} evaluation rows have a prompt that is trained on")
-    tokens = _tokenise(settings, records, tokenizer, known or None)
+    tokens = _tokenise(settings, records, tokenizer, known or None, objective, seed)
     report = records.report.merged(tokens.report)
     names, eval_rows = tokens.annotators, None
     if held_out is not None:
-        held = _tokenise(settings, held_out, tokenizer, names)
+        held = _tokenise(settings, held_out, tokenizer, names, objective, seed)
         names, eval_rows = held.annotators, _rows(held, objective)
     for name, _, count, sentence, examples in report.table():
         say(f"data: {count} {name}: {sentence}" + (f" ({examples})" if examples else ""))
@@ -120,11 +121,18 @@ def _check_losses(settings: Settings, records: Records) -> None:
         )
 
 
-def _tokenise(settings: Settings, records: Records, tokenizer: Any, names: tuple[str, ...] | None) -> Tokenised:
-    return tokenise(
+def _tokenise(
+    settings: Settings, records: Records, tokenizer: Any, names: tuple[str, ...] | None, objective: Objective, seed: int
+) -> Tokenised:
+    """Rows in tokens with the views that the objective reads."""
+    tokens = tokenise(
         records, tokenizer, max_length=settings.max_length, annotators=names, max_loss_share=MAX_LOSS,
         allow_loss=settings.allow_loss,
     )  # fmt: skip
+    wanted = {need for need in objective.needs if need.kind == "view"}
+    if objective.data == "labelled" and records.kind == "pairs":  # cut into single completions, each with its own view
+        wanted = {need._replace(name=f"{side}@{need.name}") for need in wanted for side in ("chosen", "rejected")}
+    return with_views(tokens, records, tokenizer, wanted, seed=seed)
 
 
 def _rows(tokens: Tokenised, objective: Objective) -> list[Any]:
@@ -142,9 +150,15 @@ def _imitated(pair: TokenPair) -> list[TokenExample]:
 
 
 def _judged(pair: TokenPair) -> list[TokenExample]:
-    """Both sides, labelled with the probability that they are the better one."""
-    sides = ((pair.chosen, pair.target), (pair.rejected, 1 - pair.target))
-    return [TokenExample(s, pair.weight, p, pair.index, pair.columns) for s, p in sides]
+    """Both sides, labelled with the probability that they are the better one; a view "SIDE@NAME" becomes its side's NAME."""
+    sides = (("chosen", pair.chosen, pair.target), ("rejected", pair.rejected, 1 - pair.target))
+    return [
+        TokenExample(
+            sequence, pair.weight, p, pair.index, pair.columns,
+            {k.partition("@")[2]: view for k, view in pair.views.items() if k.startswith(f"{side}@")},
+        )
+        for side, sequence, p in sides
+    ]  # fmt: skip
 
 
 def _show_unaudited(objective: Objective, annotators: Sequence[str]) -> None:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from assent.objectives import Objective, combine, partial_sums
 from assent.training.gather import concatenate, first_rows, leaves, logp_of, on_ranks, pad_rows, with_leaves
+from assent.training.normalised_pair import normalised_pair
 from assent.training.ranks import all_reduce
 
 __all__ = ["Outcome", "Step", "all_reduce", "denominators"]
@@ -49,7 +50,8 @@ class Step:
     score: every rank calls it equally often, so that it may exchange parameters.  backward: adds the gradient of a scalar.
     ranks: over how many ranks gradients are averaged afterwards.  hold: context in which they are not yet exchanged.
     check: told this rank's loss before the last backward pass, where some engines already move the parameters.
-    observe: told rows and scores, once each.
+    observe: told rows and scores, once each.  sides: the parameters whose two gradients, of the chosen and of the rejected
+    side, are each brought to length 1 (``normalised_pair``); None adds them as they are.
     """
 
     objective: Objective
@@ -60,10 +62,11 @@ class Step:
     hold: Callable[[], AbstractContextManager] = nullcontext
     check: Callable[[Tensor], None] = lambda loss: None
     observe: Callable[[Sequence[Any], Any], None] = lambda rows, scores: None
+    sides: Sequence[Tensor] | None = None
 
     def run(self, batches: Sequence[Sequence[Any]], totals: Tensor, real: int) -> Outcome:
         """Gradients of the step's loss over ``batches``, the first ``real`` rows of which are not fillers."""
-        if self.objective.couples != "no" and (len(batches) > 1 or self.ranks > 1):
+        if self.sides is not None or (self.objective.couples != "no" and (len(batches) > 1 or self.ranks > 1)):
             return self._scores_first(batches, real)
         outcome = None
         for number, (rows, context) in enumerate(self._contexts(batches), 1):
@@ -101,6 +104,16 @@ class Step:
             outcome.add_sums(self.objective.sums(scores, self.state))
         else:
             outcome.sums = {k: torch.zeros_like(v) for k, v in self.objective.sums(scores, self.state).items()}
+        if self.sides is None:
+            self._carry(batches, slopes, self.observe)
+        else:
+            self._carry_sides(batches, slopes, self.sides)
+        return outcome
+
+    def _carry(
+        self, batches: Sequence[Sequence[Any]], slopes: Mapping[str, Tensor], observe: Callable[[Any, Any], None]
+    ) -> None:
+        """Carry d loss / d scores through the model, micro-batch by micro-batch."""
         start: dict[str, int] = {}
         for rows, context in self._contexts(batches):
             with context:
@@ -108,8 +121,25 @@ class Step:
                 carried = [pad_rows(slopes, name, value, start) for name, value in leaves(scores, detach=False).items()]
                 total = sum((slope * value).sum() for slope, value in carried if value.requires_grad)
                 self.backward(total * self.ranks)
-            self.observe(rows, scores)
-        return outcome
+            observe(rows, scores)
+
+    def _carry_sides(
+        self, batches: Sequence[Sequence[Any]], slopes: Mapping[str, Tensor], parameters: Sequence[Tensor]
+    ) -> None:
+        """Each side's gradient in a pass of its own, both brought to length 1; random draws are alike in the two."""
+        devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
+        with torch.random.fork_rng(devices=devices):
+            self._carry(
+                batches, {k: v for k, v in slopes.items() if k.startswith("/chosen/")}, lambda rows, scores: None
+            )
+        chosen = [parameter.grad for parameter in parameters]
+        for parameter in parameters:
+            parameter.grad = None
+        self._carry(batches, {k: v for k, v in slopes.items() if k.startswith("/rejected/")}, self.observe)
+        # a loss falls along minus these gradients: chosen rises by its own, rejected falls by its own
+        up = [None if g is None else -g for g in chosen]
+        for parameter, update in zip(parameters, normalised_pair(up, [p.grad for p in parameters]), strict=True):
+            parameter.grad = update
 
     def _first_pass(self, batches: Sequence[Sequence[Any]], real: int) -> Any:
         """Scores of this rank's real rows without gradients; random draws are left as they were for the second pass."""

@@ -19,10 +19,12 @@ from transformers import Trainer, TrainerCallback, TrainerState, TrainingArgumen
 from assent.errors import AssentError
 from assent.objectives import Objective, RunInfo, combine, partial_sums
 from assent.scoring.forward import evaluating
+from assent.scoring.table import sequences_of
 from assent.training.batches import Rows, StepSampler, identity, planned_steps, rows_only
-from assent.training.budget import Dealer, sequences
+from assent.training.budget import Dealer
 from assent.training.checkpoints import grown, load_state, save_state
 from assent.training.gather import concatenate, first_rows, on_ranks
+from assent.training.heads import HeadKeeper
 from assent.training.interrupt import Interrupt
 from assent.training.metrics import Metrics
 from assent.training.moving import Moving
@@ -65,6 +67,8 @@ class PreferenceTrainer(Trainer):
         _check_sharding(args, self.accelerator)
         sharded = self.accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED)
         self.moving = Moving(objective, getattr(scorer, "reference", None), sharded)
+        self.heads = HeadKeeper(getattr(scorer, "heads", None), sharded)
+        _check_update(args, sharded)
         self.objective_state = self._placed(objective.init(RunInfo(annotators)))
         self.add_callback(_Loop(self))
 
@@ -133,7 +137,7 @@ class PreferenceTrainer(Trainer):
 
     def floating_point_ops(self, inputs: Sequence[Any]) -> int:
         """Six per parameter and token."""
-        tokens = sum(len(s.ids) for row in inputs for s in sequences(row))
+        tokens = sum(len(s.ids) for row in inputs for s in sequences_of(row))
         return 6 * tokens * sum(p.numel() for p in self.model.parameters())
 
     # ---- a step ---------------------------------------------------------------------------------------
@@ -158,11 +162,28 @@ class PreferenceTrainer(Trainer):
             hold=partial(self._hold, model),
             check=partial(self._check, inputs=inputs),
             observe=self._observe,
+            sides=self._sided_parameters(model),
         )
+        self.heads.before_step()
         totals = all_reduce(denominators(self.objective, blank).to(device))
         outcome = step.run(inputs.micro_batches(), totals, inputs.real)
+        self.heads.after_backward(self.args.world_size)
         self._sums = outcome.sums
         return (outcome.loss * self.args.world_size).to(device)
+
+    def _sided_parameters(self, model: Any) -> list[Tensor] | None:
+        """What the normalised pair update normalises over; None for the ordinary sum."""
+        if getattr(self.args, "update", "sum") == "sum":
+            return None
+        return [p for p in model.parameters() if p.requires_grad]
+
+    def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
+        """transformers' optimizer, with a group of their own for masks and heads."""
+        optimizer = super().create_optimizer(*args, **kwargs)
+        rate = getattr(self.args, "head_learning_rate", None)
+        rate = self.args.learning_rate if rate is None else rate
+        self.heads.add_group(optimizer, rate, getattr(self.args, "head_weight_decay", None))
+        return optimizer
 
     @contextmanager
     def _hold(self, model: Any) -> Iterator[None]:
@@ -270,6 +291,7 @@ class PreferenceTrainer(Trainer):
             folder = Path(output_dir or self.args.output_dir)
             save_state(folder, self.objective_state, self.annotators, str(self.objective))
             self.moving.save(folder)
+            self.heads.save(folder)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         """Gathered shards no longer share memory: a weight with two names is written once, as a single process does."""
@@ -289,6 +311,7 @@ class PreferenceTrainer(Trainer):
                 "resume with the same objective or choose another directory"
             )
         self.moving.load(checkpoint)
+        self.heads.load(checkpoint)
         fresh = self.objective.init(RunInfo(self.annotators))
         self.objective_state = self._placed(grown(state, names, fresh, self.annotators))
 
@@ -309,6 +332,15 @@ class _Loop(TrainerCallback):
         if self.trainer.stopping:
             control.should_save = control.should_training_stop = True
         return control
+
+
+def _check_update(args: TrainingArguments, sharded: bool) -> None:
+    """Refuse the normalised pair update where whole gradients at their true size are not at hand."""
+    if getattr(args, "update", "sum") == "normalised_pair" and (sharded or args.fp16):
+        what = "shards gradients" if sharded else "scales gradients (fp16)"
+        raise AssentError(
+            f"update='normalised_pair' reads whole gradients and this run {what}; use DDP and bf16 or float32"
+        )
 
 
 def _check_sharding(args: TrainingArguments, accelerator: Any) -> None:

@@ -22,7 +22,11 @@ def degree(side: dict, sign: float) -> float:
 CASES = [
     Case("degree_reconstructed(levels=3)", lambda w, l: degree(w, 1.0), START, reference=False, exempt=NO_MARGIN),
     Case(
-        "degree_reconstructed(side='rejected', levels=3)", lambda w, l: degree(l, -1.0), OTHER, reference=False, exempt=NO_MARGIN
+        "degree_reconstructed(side='rejected', levels=3)",
+        lambda w, l: degree(l, -1.0),
+        OTHER,
+        reference=False,
+        exempt=NO_MARGIN,
     ),
     Case(
         "spo_degree_reconstructed(beta=0.3, gamma_w=0.5, gamma_l=0.25, levels=3)",
