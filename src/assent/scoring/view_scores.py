@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from assent.objectives.base import Need
 from assent.scores import Scores
 from assent.scoring import hidden
-from assent.scoring.forward import device_of
 from assent.scoring.heads import DEGREE, Heads
 
 
@@ -63,16 +62,15 @@ def graded(view: ViewRows, model: nn.Module, heads: Heads, pad_token_id: int) ->
 
     Both sides' heads grade it, since a pair that is taken the other way round asks the other one.
     """
-    device = device_of(model)
-    at = list(view.at)
+    like, at = next(heads.parameters()), list(view.at)
     states = hidden.last(model, view.sequences, pad_token_id) if at else None
     columns: dict[str, Tensor] = {
-        "degree": view.spread(torch.tensor([v.columns["degree"] for v in view.views], device=device)),
-        "degree_known": torch.zeros(view.rows, device=device),
+        "degree": view.spread(like.new_tensor([v.columns["degree"] for v in view.views])),
+        "degree_known": like.new_zeros(view.rows),
     }
     columns["degree_known"][at] = 1.0
     for name, head in heads.items():
         if name.startswith(DEGREE):
             logits = head.weight.new_zeros(0, head.out_features) if states is None else head(states.to(head.weight))
             columns[name] = view.spread(logits)
-    return Scores(torch.zeros(view.rows, device=device), columns=columns)
+    return Scores(like.new_zeros(view.rows), columns=columns)
