@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -352,3 +353,17 @@ def test_mistakes_are_refused(small_folder: Path, small_pairs: Path, tmp_path: P
     with pytest.raises(AssentError, match="no whole step"):
         rows = write_jsonl(tmp_path / "few.jsonl", pair_dicts(3))
         plan(small_folder, rows, dataloader_drop_last=True, probe_seconds=0.1, **QUIET)
+
+
+@pytest.mark.parametrize(("text", "more"), [("dpo() + rationale()", 1.0), ("masked(dpo(), 'differing')", 0.0)])
+def test_views_and_token_columns_are_planned(text: str, more: float, small_folder: Path, tmp_path: Path) -> None:
+    rows = [row | {"rationale": "because the cat sees the dog and likes fish"} for row in pair_dicts(16)]
+    data = write_jsonl(tmp_path / "p.jsonl", rows)
+    ask = partial(plan, str(small_folder), str(data), knobs=False, probe_seconds=0.01, use_cpu=True, max_length=64)
+    base, found = ask("dpo()"), ask(text)
+    assert (found.tokens_per_step > base.tokens_per_step) == (more > 0)
+
+
+def test_masks_and_heads_are_refused(small_folder: Path, small_pairs: Path) -> None:
+    with pytest.raises(AssentError, match="trains mask 'mask', whose passes plan does not know"):
+        plan(str(small_folder), str(small_pairs), "sparsepo()", use_cpu=True)

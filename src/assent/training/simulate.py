@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from assent.objectives import Objective, RunInfo
+from assent.objectives.base import Need
 from assent.scoring import attention, engine, loading, lora
 from assent.scoring.causal_lm import CausalLMScorer
 from assent.scoring.forward import TokenValues, causal_lm_of, evaluating
@@ -220,6 +221,11 @@ class _Scorer(CausalLMScorer):
         return TokenValues(**dict(zip(names, real, strict=True))), None if ref_logp is None else -torch.ones_like(
             real[0].detach()
         )
+
+
+    def _token_columns(self, batch: Any, sequences: Sequence[Any], needs: frozenset[Need]) -> dict[str, Tensor]:
+        """Columns are tables, read at no cost that matters."""
+        return {need.name: torch.zeros(len(batch.target)) for need in needs if need.kind == "token_column"}
 
 
 class _Bridge(torch.autograd.Function):
