@@ -11,7 +11,17 @@ from typing import Any
 from assent.errors import AssentError, did_you_mean
 from assent.papers.claims import Claim
 
-SLUGS = ("lcpo", "preference-rankings", "gradient-entanglement", "rdpo", "3d-properties", "madpo", "color", "osp")
+SLUGS = (
+    "lcpo",
+    "preference-rankings",
+    "gradient-entanglement",
+    "rdpo",
+    "3d-properties",
+    "madpo",
+    "color",
+    "osp",
+    "spo-degree",
+)
 """One slug a paper: ``assent/papers/<slug>.py``, _ for -, defines ``PAPER``."""
 
 REPETITIONS = 5
