@@ -17,10 +17,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 PLAN = {
     "objective": "dpo()", "rows": 21, "wrap": "ddp", "trees": False, "lora": False, "tied": True, "budget": None,
-    "epochs": 2, "step": 8, "stop": None, "resume": None, "around": True,
+    "epochs": 2, "step": 8, "stop": None, "resume": None, "around": True, "heads": False, "update": "sum",
 }  # fmt: skip
 """wrap: ddp or fsdp2.  step: rows of an optimiser step over all ranks.  stop: save a checkpoint there and end.
-resume: name of the run that stopped.  around: whether scores are taken through the wrapped model, as they must."""
+resume: name of the run that stopped.  heads: whether the scorer trains masks and classifiers.
+around: whether scores are taken through the wrapped model, as they must."""
 
 
 def shard_on_cpu() -> None:
@@ -44,6 +45,7 @@ def build(plan: dict):
 
     from small_run import exact_model
 
+    from assent.objectives import parse
     from assent.scoring import engine
     from assent.scoring.causal_lm import CausalLMScorer
     from assent.scoring.lora import LoraSpec, fresh_adapter
@@ -61,6 +63,10 @@ def build(plan: dict):
     if plan["trees"]:
         for one in [model] if plan["lora"] else [model, reference.model]:
             assert engine.prepare(one) == ""
+    if plan["heads"]:
+        from small_run import scorer_for
+
+        return model, scorer_for(model, [], parse(plan["objective"]))
     return model, CausalLMScorer(model, reference, 0, plan["trees"])
 
 
@@ -77,7 +83,7 @@ def trained(model) -> dict:
 
 
 def trainer_for(plan: dict, ranks: int, folder: Path, observers=()):
-    from small_run import token_pairs, trainer_of
+    from small_run import token_pairs, trainer_of, with_views
 
     from assent.objectives import parse
 
@@ -87,14 +93,14 @@ def trainer_for(plan: dict, ranks: int, folder: Path, observers=()):
     extra = {"ddp_backend": "gloo"} if ranks > 1 else {}
     if plan["wrap"] == "fsdp2" and ranks > 1:
         extra |= {"fsdp": True, "fsdp_config": {"version": 2, "transformer_layer_cls_to_wrap": ["GPT2Block"]}}
-    data = token_pairs(plan["rows"])
+    data = with_views(token_pairs(plan["rows"]), parse(plan["objective"]))
     trainer = trainer_of(
         model, data, parse(plan["objective"]), folder / "out", per_device_train_batch_size=2,
         gradient_accumulation_steps=plan["step"] // (2 * ranks), num_train_epochs=plan["epochs"], eval_rows=data[:5],
         observers=list(observers), scorer=scorer, save_strategy="steps" if plan["stop"] or plan["resume"] else "no",
         save_steps=plan["stop"] or 100, **extra,
     )  # fmt: skip
-    trainer.args.max_tokens_per_batch = plan["budget"]
+    trainer.args.max_tokens_per_batch, trainer.args.update = plan["budget"], plan["update"]
     return trainer
 
 
@@ -133,9 +139,10 @@ def run(rank: int, ranks: int, folder: Path, plan: dict) -> dict:
     before = folder.parent / str(plan["resume"]) / "out"
     trainer.run(next(before.glob("checkpoint-*")) if plan["resume"] else None)
     found = trainer.evaluate()
+    heads = {} if trainer.heads.heads is None else dict(trainer.heads.heads.named_parameters())
     trainer.save_model(str(folder / "saved"))
     return {
-        "parameters": {name: whole(p) for name, p in trained(trainer.model).items()},
+        "parameters": {name: whole(p) for name, p in {**trained(trainer.model), **heads}.items()},
         "gradients": gradients, "seen": seen, "sizes": sizes, "eval": found, "wrapper": type(trainer.model_wrapped).__name__,
         "state": {k: v.tolist() for k, v in trainer.objective_state.items()},
         "logs": [h for h in trainer.state.log_history if "loss" in h],
