@@ -21,6 +21,7 @@ SLUGS = (
     "color",
     "osp",
     "spo-degree",
+    "srpo",
 )
 """One slug a paper: ``assent/papers/<slug>.py``, _ for -, defines ``PAPER``."""
 
