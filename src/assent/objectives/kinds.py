@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from assent.objectives.base import Objective, PairwiseObjective
 from assent.objectives.parts import REFERENCE, Need, RunInfo, State, require
 from assent.scores import GroupScores, PairScores, Scores
@@ -29,9 +31,13 @@ class RewardObjective(PairwiseObjective):
 
 
 class LabelledObjective(Objective):
-    """An objective of single completions, each labelled desirable or not; pairs are read as two labelled completions."""
+    """An objective of single completions, each labelled desirable or not; pairs are read as two labelled completions.
+
+    reads: the labels that must occur among the rows.
+    """
 
     data = "labelled"
+    reads: ClassVar[tuple[bool, ...]] = (True, False)
 
     def sided(self, scores: Scores, state: State) -> tuple[PerCompletion, PerCompletion]:
         """The losses [C] of every completion if it is desirable, and if it is not."""

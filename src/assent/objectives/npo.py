@@ -19,6 +19,8 @@ from assent.shapes import PerCompletion
 class Forgetting(LabelledObjective):
     """A loss of the rows to forget, averaged over them alone; rows to retain give 0 and do not count."""
 
+    reads = (False,)
+
     def forget(self, scores: Scores) -> PerCompletion:
         """The loss [C] of forgetting each completion."""
         raise TypeError(f"{type(self).__name__} defines no loss of a completion to forget")

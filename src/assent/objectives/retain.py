@@ -18,6 +18,8 @@ from assent.shapes import PerCompletion
 class Retaining(LabelledObjective):
     """A loss of the rows to retain, averaged over them alone; rows to forget give 0 and do not count."""
 
+    reads = (True,)
+
     def keep(self, scores: Scores) -> PerCompletion:
         """The loss [C] of each completion if it is to be retained."""
         raise TypeError(f"{type(self).__name__} defines no loss of a completion to retain")

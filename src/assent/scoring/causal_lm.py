@@ -258,11 +258,16 @@ def _other_side(name: str) -> str | None:
     return None
 
 
+def wanted_columns(names: Iterable[str]) -> list[str]:
+    """The columns that are read where these are needed: with one of a side goes that of the other."""
+    names = list(names)
+    return sorted({*names, *(other for name in names if (other := _other_side(name)))})
+
+
 def _pair_columns(rows: Sequence[Any], names: Sequence[str], like: Tensor) -> dict[str, Column]:
     """The needed columns with their swap rule; a column that is of no side and has no rule belongs to both orders."""
-    wanted = sorted({*names, *(other for name in names if (other := _other_side(name)))})
     columns = {}
-    for name in wanted:
+    for name in wanted_columns(names):
         value = _numbers([_value(row, name) for row in rows], like)
         columns[name] = Column(value, SWAP_RULES.get(name, "keep"), exchange=_other_side(name))
     return columns

@@ -168,7 +168,9 @@ def plan(model: Any, data: Any, objective: str | Objective = "dpo()", output_dir
         if getattr(training, name):
             raise AssentError(f"{name} is set, and plan knows one process with a whole model; leave it out of the plan")
     if headed := sorted(str(need) for need in objective.needs if need.kind in ("mask", "head")):
-        raise AssentError(f"{objective!s} trains {headed[0]}, whose passes plan does not know; plan the objective without it")
+        raise AssentError(
+            f"{objective!s} trains {headed[0]}, whose passes plan does not know; plan the objective without it"
+        )
     prepared = prepare(settings, objective, training.seed, None)
     probe = Probe(training.device)
     found = _predict(

@@ -30,6 +30,7 @@ from assent.scoring.protocol import check_needs
 from assent.scoring.reference import AdapterDisabled, Precomputed, Reference, SecondModel
 from assent.training.arguments import Settings
 from assent.training.caching import cached, in_memory, other_reference, uncacheable
+from assent.training.checks import check_masks
 from assent.training.progress import counting, say
 from assent.training.token_tables import promised_columns, token_tables
 
@@ -126,6 +127,7 @@ def make(
         how = reference_logp(settings, training, objective, len(rows))
         reference = _reference(how, settings, training, loaded, other, rows, tokenizer.pad_token_id, trees)
     tables = token_tables(settings, training, objective, loaded, other, rows, tokenizer.pad_token_id)
+    check_masks(objective, tables, rows)
     scorer = CausalLMScorer(loaded.model, reference, tokenizer.pad_token_id, trees, tables, heads)
     check_needs(objective, scorer)
     return Policy(loaded, scorer, referenced and settings.reference in (None, "start"))

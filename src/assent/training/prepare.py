@@ -17,6 +17,7 @@ from assent.objectives import Objective
 from assent.robust.reliability import mode_of, read_audit
 from assent.scoring.reference import Precomputed
 from assent.training.arguments import Settings
+from assent.training.checks import check_columns, check_labels
 from assent.training.metrics import lcpo_terms
 from assent.training.policy import tokenizer_of
 from assent.training.progress import say
@@ -88,7 +89,11 @@ def prepare(
     for name, _, count, sentence, examples in report.table():
         say(f"data: {count} {name}: {sentence}" + (f" ({examples})" if examples else ""))
     _show_unaudited(objective, names)
-    return Prepared(_rows(tokens, objective), eval_rows, names or ("*",), tokenizer, records, report, tokens.max_length)
+    train_rows = _rows(tokens, objective)
+    check_labels(objective, train_rows, records.source)
+    check_columns(objective, train_rows, records.source)
+    check_columns(objective, eval_rows or (), str(settings.eval_data))
+    return Prepared(train_rows, eval_rows, names or ("*",), tokenizer, records, report, tokens.max_length)
 
 
 def _read(settings: Settings, source: Any, bad_rows: Path | None) -> Records:

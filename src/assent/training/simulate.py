@@ -222,7 +222,6 @@ class _Scorer(CausalLMScorer):
             real[0].detach()
         )
 
-
     def _token_columns(self, batch: Any, sequences: Sequence[Any], needs: frozenset[Need]) -> dict[str, Tensor]:
         """Columns are tables, read at no cost that matters."""
         return {need.name: torch.zeros(len(batch.target)) for need in needs if need.kind == "token_column"}

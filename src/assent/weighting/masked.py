@@ -11,7 +11,7 @@ from assent.errors import AssentError
 from assent.objectives.base import Objective
 from assent.objectives.dpo import DPO
 from assent.objectives.ld_dpo import within_shorter
-from assent.objectives.mask_l1 import MaskL1, mask_need
+from assent.objectives.mask_l1 import LEARNED, MaskL1, mask_need
 from assent.objectives.parts import LENGTH, TOKENS, Need, State, require, scoped, within
 from assent.objectives.registry import alias, register
 from assent.objectives.token_sums import token_sum, token_values, tokens_of
@@ -41,7 +41,7 @@ def differing(scores: PairScores) -> tuple[Tensor, Tensor]:
 class Masked(Wrapper):
     """OBJ with every token's log-probabilities times its mask: sums, references and lengths are those of what is left.
 
-    tokens: "mask" for the scorer's mask (learned ones carry gradient), the name of a token column with values in [0, 1],
+    tokens: "mask", "mask_u" or "mask_d" for a mask that the scorer learns, the name of a token column with values in [0, 1],
     "shorter" for the first min(|w|, |l|) tokens of either side, or "differing" for tokens that the other side lacks.
     All ones is OBJ.  Tokens of mask 0 get no gradient.  A base that reads single tokens takes masks of 0 and 1 only.
     """
@@ -68,6 +68,11 @@ class Masked(Wrapper):
             return differing(scores)
         return token_values(scores.chosen, self.tokens), token_values(scores.rejected, self.tokens)
 
+    @property
+    def must_leave_a_token(self) -> bool:
+        """Whether a completion that the mask empties is refused: where a length divides, or the mask is a data column."""
+        return LENGTH in self.base.needs or self.tokens not in (*LEARNED, *RULES)
+
     def left(self, scores: PairScores) -> PairScores:
         """The scores of what the mask leaves."""
         chosen, rejected = self.masks(scores)
@@ -76,8 +81,7 @@ class Masked(Wrapper):
     def _side(self, side: Scores, mask: PerToken) -> Scores:
         tokens = tokens_of(side)
         length = token_sum(side, mask)
-        # masks of a data column that leave nothing are a mistake; others may, where no length divides
-        if (LENGTH in self.base.needs or self.tokens not in ("mask", *RULES)) and not bool((length.detach() > 0).all()):
+        if self.must_leave_a_token and not bool((length.detach() > 0).all()):
             row = int((length.detach() <= 0).nonzero()[0])
             raise AssentError(
                 f"masked: the mask {self.tokens!r} leaves no token of completion {row} of the batch; expected one in each"
