@@ -8,6 +8,7 @@ import pytest
 from small_run import pair_dicts, save_small_model, write_jsonl
 
 from assent import AssentError
+from assent.objectives import DPO
 from assent.objectives.kinds import GroupObjective, LabelledObjective
 from assent.training.arguments import Settings
 from assent.training.prepare import prepare
@@ -37,3 +38,15 @@ def test_an_objective_of_groups_refuses_pairs(model: Path, tmp_path: Path) -> No
     data = write_jsonl(tmp_path / "p.jsonl", pair_dicts(3))
     with pytest.raises(AssentError, match=r"holds pairs rows; listwise\(\) reads groups rows"):
         prepare(Settings(model=str(model), data=str(data), max_length=64), Listwise(), 0, None)
+
+
+def test_groups_become_pairs_where_pairing_says_how(model: Path, tmp_path: Path) -> None:
+    rows = [{"prompt": "a cat", "completions": [" sees dog", " well", " likes fish"], "scores": [0, 1, 0]}] * 2
+    data = write_jsonl(tmp_path / "g.jsonl", rows)
+    ask = Settings(model=str(model), data=str(data), max_length=64)
+    with pytest.raises(AssentError, match="--pairing best_worst"):
+        prepare(ask, DPO(), 0, None)
+    ask.pairing = "success_length"
+    prepared = prepare(ask, DPO(), 0, None)
+    assert len(prepared.rows) == 2 and prepared.report["groups paired"] == 2
+    assert prepared.rows[0].columns == {"score_chosen": 1.0, "score_rejected": 0.0}

@@ -37,6 +37,9 @@ SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "columns left out": ("note", "columns that Assent does not read (long text, lists) were left out"),
     "columns without a value": ("note", "further columns that hold NaN in some row: no value there"),
+    # pairing
+    "groups paired": ("count", "pairs made of groups of scored completions"),
+    "groups without a pair": ("drop", "groups in which the pairing rule tells no two completions apart"),
     # splitting
     "held out": ("count", "rows set aside for evaluation, by prompt"),
     "prompts in both": ("note", "evaluation rows whose prompt is in the training data too"),

@@ -33,6 +33,9 @@ class Settings:
     columns: list[str] | None = _arg(None, "names of data columns, as old=new; may be repeated")
     bad_rows: str = _arg("fail", "what to do with malformed rows: fail, or skip (counted, written to bad_rows.jsonl)")
     allow_loss: bool = _arg(False, "go on although more than 5 % of the rows are lost")
+    pairing: str | None = _arg(
+        None, "make pairs of groups: best_worst, ranked (all of different scores), success_length, success_length_hard"
+    )
     max_length: int = _arg(1024, "longest prompt with completion in tokens; longer prompts are cut, counted and shown")
     max_tokens_per_batch: int | None = _arg(None, "cut a step into micro-batches of so many tokens, not into rows")
     scoring: str = _arg("trees", "how rows are scored: trees (each prompt once, packed) or padded")

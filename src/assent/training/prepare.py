@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from assent.data.pairing import paired
 from assent.data.reading import Records, read
 from assent.data.report import Report
 from assent.data.splitting import overlap, split_by_prompt
@@ -97,8 +98,11 @@ def prepare(
 
 
 def _read(settings: Settings, source: Any, bad_rows: Path | None) -> Records:
-    if isinstance(source, Records):
-        return source
+    records = source if isinstance(source, Records) else _from_file(settings, source, bad_rows)
+    return records if settings.pairing is None else paired(records, settings.pairing)
+
+
+def _from_file(settings: Settings, source: Any, bad_rows: Path | None) -> Records:
     columns = None
     if settings.columns:
         wrong = [c for c in settings.columns if c.count("=") != 1 or not all(c.split("="))]
@@ -112,9 +116,9 @@ def _read(settings: Settings, source: Any, bad_rows: Path | None) -> Records:
 def _check_kind(records: Records, objective: Objective) -> None:
     wanted = _KINDS.get(objective.data, ())
     if records.kind not in wanted:
-        raise AssentError(
-            f"{records.source} holds {records.kind} rows; {objective!s} reads {' or '.join(wanted) or objective.data} rows"
-        )
+        hint = "; pairing makes pairs of groups (--pairing best_worst)" if records.kind == "groups" else ""
+        read_by = " or ".join(wanted) or objective.data
+        raise AssentError(f"{records.source} holds {records.kind} rows; {objective!s} reads {read_by} rows{hint}")
 
 
 def _check_losses(settings: Settings, records: Records) -> None:
