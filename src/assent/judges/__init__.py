@@ -1,0 +1,23 @@
+"""Who says which of two completions is better: truth, reward models, general preferences, annotators, endpoints."""
+
+from __future__ import annotations
+
+from assent.judges.annotators import AnnotatorPool
+from assent.judges.endpoint import EndpointJudge
+from assent.judges.judge import Judge, Tally, Verdicts, ask
+from assent.judges.majority import Majority
+from assent.judges.pairwise import PairwiseJudge
+from assent.judges.scalar import ScalarJudge, reward_model
+
+__all__ = [
+    "AnnotatorPool",
+    "EndpointJudge",
+    "Judge",
+    "Majority",
+    "PairwiseJudge",
+    "ScalarJudge",
+    "Tally",
+    "Verdicts",
+    "ask",
+    "reward_model",
+]
