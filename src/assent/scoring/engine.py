@@ -88,7 +88,7 @@ def prepare(model: nn.Module) -> str:
     inner = causal_lm_of(model)
     if "forward" in vars(inner) and getattr(vars(inner)["forward"], "__func__", None) is _forward_of(type(inner)):
         return ""
-    if reason := _unsuited(model, inner):
+    if reason := unsuited(model, inner):
         return reason
     probe = _probe(inner)
     with evaluating(model), torch.no_grad():
@@ -111,12 +111,15 @@ def prepare_all(*models: nn.Module | None) -> str:
     return next((reason for model in models if model is not None and (reason := prepare(model))), "")
 
 
-def _unsuited(model: nn.Module, inner: nn.Module) -> str:
-    """Why a model cannot take trees, as far as its class and configuration tell; "" otherwise."""
+def unsuited(model: nn.Module, inner: nn.Module, bound: bool = False) -> str:
+    """Why a model cannot take trees, as far as its class and configuration tell; "" otherwise.
+
+    bound: a forward that ``prepare`` has bound is no reason.
+    """
     name, config = type(inner).__name__, getattr(inner, "config", None)
     if config is None or not hasattr(inner, "set_attn_implementation"):
         return f"{name} is not a model of transformers"
-    if "forward" in vars(inner):
+    if "forward" in vars(inner) and not bound:
         return f"the forward of {name} was replaced by another tool"
     if getattr(config, "is_encoder_decoder", False):
         return f"{name} has an encoder and a decoder"

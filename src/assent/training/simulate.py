@@ -299,7 +299,7 @@ def _fake(model: nn.Module) -> None:
 def _bind_trees(model: nn.Module) -> bool:
     """``engine.prepare`` without its probe, whose values nobody knows here."""
     inner = causal_lm_of(model)
-    if engine._unsuited(model, inner):
+    if engine.unsuited(model, inner):
         return False
     attention.register()
     inner.set_attn_implementation(attention.NAME)
