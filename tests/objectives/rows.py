@@ -118,6 +118,8 @@ class Built:
             for side, found in self.sides.items()
             for name in GRADED
         }
+        for side, found in self.sides.items():
+            self.leaves[side, "score"] = self._numbers([c["score"] for c in found]).requires_grad_()
         self.further = {} if kind != "pairs" else {
             name: [(w if side == "w" else l)[key] for w, l in rows] for name, (side, key) in VIEWS.items()
         }  # fmt: skip
@@ -182,7 +184,7 @@ class Built:
             values = {k: v[order] for k, v in values.items()}
             columns = {k: v[order] for k, v in columns.items()}
         own = {"score": self._numbers([c["score"] for c in found])}
-        own["reward"] = own["score"]
+        own["reward"] = leaves[name, "score"]  # a reward model's score of the completion
         if self.kind == "labelled":
             own["label"] = self._numbers([c["label"] for c in found])
             if self.weight:

@@ -8,6 +8,7 @@ from assent.objectives.asft import ASFT
 from assent.objectives.base import Objective, PairwiseObjective, Term
 from assent.objectives.bco import BCO, BCOPair
 from assent.objectives.beta_dpo import BetaDPO
+from assent.objectives.bradley_terry import BradleyTerry
 from assent.objectives.cal_dpo import CalDPO
 from assent.objectives.color import CoLoR
 from assent.objectives.cpo import CPO
@@ -80,6 +81,7 @@ __all__ = [
     "AlphaPO",
     "BCOPair",
     "BetaDPO",
+    "BradleyTerry",
     "CalDPO",
     "CoLoR",
     "DPONorm",
