@@ -37,6 +37,8 @@ SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "columns left out": ("note", "columns that Assent does not read (long text, lists) were left out"),
     "columns without a value": ("note", "further columns that hold NaN in some row: no value there"),
+    # sampling
+    "prompts repeated": ("merge", "prompts that were there already: each is sampled once"),
     # pairing
     "groups paired": ("count", "pairs made of groups of scored completions"),
     "groups without a pair": ("drop", "groups in which the pairing rule tells no two completions apart"),

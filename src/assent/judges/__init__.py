@@ -8,6 +8,7 @@ from assent.judges.judge import Judge, Tally, Verdicts, ask
 from assent.judges.majority import Majority
 from assent.judges.pairwise import PairwiseJudge
 from assent.judges.scalar import ScalarJudge, reward_model
+from assent.judges.spec import judge_of
 
 __all__ = [
     "AnnotatorPool",
@@ -19,5 +20,6 @@ __all__ = [
     "Tally",
     "Verdicts",
     "ask",
+    "judge_of",
     "reward_model",
 ]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assent.errors import AssentError, did_you_mean
+from assent.training.source_settings import SourceSettings, check_source
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -22,7 +23,7 @@ def _arg(default: Any, text: str) -> Any:
 
 
 @dataclass
-class Settings:
+class Settings(SourceSettings):
     """Assent's own arguments; all others belong to ``transformers.TrainingArguments``."""
 
     model: Any = _arg(None, "policy to train: a directory or hub id of a causal language model")
@@ -304,6 +305,7 @@ def _check_sense(settings: Settings, training: TrainingArguments, objective: Obj
     for bad, sentence in wrong:
         if bad:
             raise AssentError(sentence)
+    check_source(settings)
     _check_numbers(training)
     _check_objective(settings, objective)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,12 +104,13 @@ def load(settings: Settings) -> LoadedModel:
 
 def make(
     settings: Settings, training: Any, objective: Objective, tokenizer: Any, rows: Sequence[Any],
-    table: Precomputed | None = None,
+    table: Precomputed | None = None, tables: Mapping[str, Any] | None = None,
 ) -> Policy:  # fmt: skip
     """Policy, reference and scorer; what the objective needs and nobody provides is refused here.
 
     training: transformers' arguments (device and precision).  rows: all tokenised rows, whose reference
-    log-probabilities are taken from the cache or computed now.  table: they were computed before.
+    log-probabilities are taken from the cache or computed now.  table: they were computed before.  tables: token columns that
+    came with the rows.
     """
     loaded = load(settings)
     if loaded.stage == "full" and settings.merge:
@@ -117,7 +118,7 @@ def make(
     check_vocabulary(loaded.model, tokenizer)
     referenced = any(need.kind == "reference" for need in objective.needs)
     any_live = AdapterDisabled() if referenced else None  # stands for the reference, whose pass may take long
-    promised = dict.fromkeys(promised_columns(settings))
+    promised = dict.fromkeys({*promised_columns(settings), *(tables or {})})
     check_needs(objective, CausalLMScorer(loaded.model, any_live, token_tables=promised), later=("moving_reference",))
     heads = build(objective.needs, loaded.model)
     other = other_reference(settings, loaded.model) if referenced and table is None else None
@@ -126,7 +127,8 @@ def make(
     if referenced and table is None:
         how = reference_logp(settings, training, objective, len(rows))
         reference = _reference(how, settings, training, loaded, other, rows, tokenizer.pad_token_id, trees)
-    tables = token_tables(settings, training, objective, loaded, other, rows, tokenizer.pad_token_id)
+    made = token_tables(settings, training, objective, loaded, other, rows, tokenizer.pad_token_id)
+    tables = {**(tables or {}), **made}
     check_masks(objective, tables, rows)
     scorer = CausalLMScorer(loaded.model, reference, tokenizer.pad_token_id, trees, tables, heads)
     check_needs(objective, scorer)

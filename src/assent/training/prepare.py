@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ class Prepared:
 
     records, report: the training rows as read, and everything that happened to them.
     table: reference log-probabilities of the rows, where they were computed for several runs at once.
+    tables: token columns that came with the rows.
     """
 
     rows: Sequence[Any]
@@ -51,6 +52,7 @@ class Prepared:
     report: Report
     max_length: int | None
     table: Precomputed | None = None
+    tables: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def all_rows(self) -> list[Any]:
@@ -86,15 +88,27 @@ def prepare(
     names, eval_rows = tokens.annotators, None
     if held_out is not None:
         held = _tokenise(settings, held_out, tokenizer, names, objective, seed)
-        names, eval_rows = held.annotators, _rows(held, objective)
+        names, eval_rows = held.annotators, as_read(held, objective)
     for name, _, count, sentence, examples in report.table():
         say(f"data: {count} {name}: {sentence}" + (f" ({examples})" if examples else ""))
     _show_unaudited(objective, names)
-    train_rows = _rows(tokens, objective)
+    train_rows = as_read(tokens, objective)
     check_labels(objective, train_rows, records.source)
     check_columns(objective, train_rows, records.source)
     check_columns(objective, eval_rows or (), str(settings.eval_data))
     return Prepared(train_rows, eval_rows, names or ("*",), tokenizer, records, report, tokens.max_length)
+
+
+def prepare_held_out(
+    settings: Settings, objective: Objective, tokenizer: Any, names: tuple[str, ...], seed: int
+) -> tuple[tuple[str, ...], list[Any] | None]:
+    """The annotators' vocabulary and the rows of ``eval_data``, for runs whose other rows are made as they go."""
+    if settings.eval_data is None:
+        return names, None
+    held_out = _from_file(settings, settings.eval_data, None)
+    _check_kind(held_out, objective)
+    held = _tokenise(settings, held_out, tokenizer, names, objective, seed)
+    return held.annotators, as_read(held, objective)
 
 
 def _read(settings: Settings, source: Any, bad_rows: Path | None) -> Records:
@@ -138,13 +152,18 @@ def _tokenise(
         records, tokenizer, max_length=settings.max_length, annotators=names, max_loss_share=MAX_LOSS,
         allow_loss=settings.allow_loss,
     )  # fmt: skip
+    return viewed(tokens, records, tokenizer, objective, seed)
+
+
+def viewed(tokens: Tokenised, records: Records, tokenizer: Any, objective: Objective, seed: int) -> Tokenised:
+    """The rows with the views that the objective reads."""
     wanted = {need for need in objective.needs if need.kind == "view"}
     if objective.data == "labelled" and records.kind == "pairs":  # cut into single completions, each with its own view
         wanted = {need._replace(name=f"{side}@{need.name}") for need in wanted for side in ("chosen", "rejected")}
     return with_views(tokens, records, tokenizer, wanted, seed=seed)
 
 
-def _rows(tokens: Tokenised, objective: Objective) -> list[Any]:
+def as_read(tokens: Tokenised, objective: Objective) -> list[Any]:
     """The rows as the objective reads them: single completions are made of pairs where it reads those."""
     cut = {"completions": _imitated, "labelled": _judged}.get(objective.data)
     if cut is None or tokens.kind != "pairs":

@@ -41,6 +41,10 @@ def train(model: Any, data: Any, objective: str | Objective, output_dir: str | P
     settings, training = resolve(arguments, objective, str(output))
     checkpoint = on_first_rank(lambda: prepare_output(output, settings.resume))
     try:
+        if settings.source != "file":
+            from assent.training.iterate import sampled
+
+            return sampled(arguments, objective, output)
         known = load_state(checkpoint)[1] if checkpoint else ()
         prepared = prepare(settings, objective, training.seed, output, known)
         if any(term.mode == "crossfit" for term, _ in lcpo_terms(objective)):
@@ -55,21 +59,24 @@ def train(model: Any, data: Any, objective: str | Objective, output_dir: str | P
 
 def fit(
     arguments: Mapping[str, Any], prepared: Prepared, objective: Objective, output_dir: Path,
-    asked: Objective | None = None, notes: Sequence[str] = (),
+    asked: Objective | None = None, notes: Sequence[str] = (), refresh: Any = None,
 ) -> TrainResult:  # fmt: skip
     """One run on prepared rows, from the last complete checkpoint in ``output_dir`` where there is one.
 
-    asked: the objective as the user wrote it, for the card.
+    asked: the objective as the user wrote it, for the card.  refresh: makes the rows of every epoch (``PreferenceTrainer``).
     """
     started = time.time()
     settings, training = resolve(arguments, objective, str(output_dir))
     with Interrupt() as interrupt, full_disk(output_dir):
         checkpoint = on_first_rank(lambda: prepare_output(output_dir, True))
         torch.manual_seed(training.seed)  # a fresh adapter is drawn alike in every run of the seed
-        policy = make(settings, training, objective, prepared.tokenizer, prepared.all_rows, prepared.table)
+        policy = make(
+            settings, training, objective, prepared.tokenizer, prepared.all_rows, prepared.table, prepared.tables
+        )
         for note in policy.loaded.notes:
             say(note)
         trainer, alarms = build(policy, prepared, objective, training, interrupt, output_dir)
+        trainer.refresh = refresh
         start = _start(trainer, policy, objective)
         say(f"start: {start.sentence()}")
         if checkpoint is not None:

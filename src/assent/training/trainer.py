@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,10 @@ Observer = Callable[[Sequence[Any], Any, Mapping[str, Tensor]], None]
 """Told (rows, scores, objective's state) of every micro-batch that is trained on, once."""
 
 
+Refresh = Callable[[int, Any, Any], tuple[list[Any], Mapping[str, Any]]]
+"""(epoch, policy, its reference) -> that epoch's rows, as many in each, and their token columns."""
+
+
 class PreferenceTrainer(Trainer):
     """Minimises an objective over tokenised rows; checkpoints, trackers, adapters and launchers are transformers'.
 
@@ -42,7 +47,8 @@ class PreferenceTrainer(Trainer):
     run in micro-batches of ``per_device_train_batch_size`` rows, or of ``args.max_tokens_per_batch`` tokens where that is
     set, which change neither loss nor gradient.
     scorer: rows -> scores, with ``on(model)``.  annotators: their names in vocabulary order.
-    observers: see Observer.  interrupt: when it is asked, the run saves a checkpoint and stops.
+    observers: see Observer.  refresh: makes the rows of every epoch, where they depend on the policy.
+    interrupt: when it is asked, the run saves a checkpoint and stops.
     Raises AssentError at the first loss that is not finite, before the parameters have moved.
     """
 
@@ -59,6 +65,7 @@ class PreferenceTrainer(Trainer):
         self.scorer, self.objective, self.annotators = scorer, objective, annotators
         self.observers, self.interrupt, self.on_nonfinite = list(observers), interrupt or Interrupt(), on_nonfinite
         self.stopping = False
+        self.refresh: Refresh | None = None
         self.metrics, self._sums = Metrics(objective), None  # the sums of a step that has not moved the state yet
         super().__init__(
             model, args, data_collator=identity, train_dataset=Rows(rows),
@@ -139,6 +146,14 @@ class PreferenceTrainer(Trainer):
         """Six per parameter and token."""
         tokens = sum(len(s.ids) for row in inputs for s in sequences_of(row))
         return 6 * tokens * sum(p.numel() for p in self.model.parameters())
+
+    def renew(self, epoch: int) -> None:
+        """Take the rows of this epoch, where they are made as the run goes."""
+        if self.refresh is not None:
+            policy = self.accelerator.unwrap_model(self.model)
+            rows, tables = self.refresh(epoch, policy, getattr(self.scorer, "reference", None))
+            self.train_dataset.rows[:] = rows
+            self.scorer = replace(self.scorer, token_tables={**self.scorer.token_tables, **tables})
 
     # ---- a step ---------------------------------------------------------------------------------------
 
@@ -323,7 +338,9 @@ class _Loop(TrainerCallback):
         self.trainer = trainer
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.trainer.sampler.set_epoch(state.global_step // max(len(self.trainer.sampler), 1))
+        epoch = state.global_step // max(len(self.trainer.sampler), 1)
+        self.trainer.sampler.set_epoch(epoch)
+        self.trainer.renew(epoch)
 
     def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.trainer.update_state()

@@ -1,0 +1,142 @@
+"""One round of sampling: the policy completes prompts, a judge says which it prefers, pairs are drafted and written down."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from assent.data.prompts import Prompts
+from assent.errors import AssentError
+from assent.judges import Judge
+from assent.objectives import Objective
+from assent.records import Content
+from assent.sampling import ModelGenerator, SamplingSettings, SequenceMixture, Texts, geometric, linear, rounds
+from assent.sampling.judged import Counts, PairingRule, draft, judged
+from assent.sampling.rounds import Round
+from assent.training.arguments import Settings
+from assent.training.progress import counting, say
+from assent.training.source_settings import value_of
+
+
+def folder_of(output: Path, number: int) -> Path:
+    """Where a round's data lie."""
+    return output / "rounds" / f"round-{number:03d}"
+
+
+def prompts_of(prompts: Prompts, settings: Settings, number: int) -> list[Content]:
+    """The prompts of a round: the next ``round_prompts`` in turn, all of them unless that is given."""
+    count = min(settings.round_prompts or len(prompts), len(prompts))
+    return [prompts.prompts[(number * count + i) % len(prompts)] for i in range(count)]
+
+
+def sampling_of(settings: Settings, seed: int) -> SamplingSettings:
+    return SamplingSettings(
+        max_new_tokens=value_of(settings, "max_new_tokens"), temperature=value_of(settings, "temperature"),
+        top_p=value_of(settings, "top_p"), seed=seed, batch_size=value_of(settings, "sampling_batch_size"),
+    )  # fmt: skip
+
+
+def generator_of(policy: nn.Module, reference: Any, texts: Texts, settings: Settings, progress: Any) -> Any:
+    """Who samples: the policy, or its mixture with the reference that the settings ask for."""
+    own = ModelGenerator(policy, texts.end, progress=progress)
+    if settings.mixture is None:
+        return own
+    kind, _, number = settings.mixture.partition(":")
+    try:
+        share = float(number)
+    except ValueError:
+        kind = ""
+    if kind not in ("geometric", "linear", "sequence"):
+        raise AssentError(f"mixture is {settings.mixture!r}; expected geometric:SHARE, linear:SHARE or sequence:SHARE")
+    if reference is None or not hasattr(reference, "model"):
+        raise AssentError(
+            "a mixture samples from the reference too, as a second model; train all weights, or leave it out"
+        )
+    if kind == "sequence":
+        return SequenceMixture(own, ModelGenerator(reference.model, texts.end), share)
+    mixing = (geometric if kind == "geometric" else linear)(share)
+    return ModelGenerator(policy, texts.end, (reference.model, mixing), progress=progress)
+
+
+def collect(
+    folder: Path, policy: nn.Module, reference: Any, texts: Texts, judge: Judge, prompts: Sequence[Content],
+    settings: Settings, objective: Objective, seed: int, provenance: dict[str, Any],
+) -> Round:  # fmt: skip
+    """The round in ``folder``, made now where it is not there whole; ``provenance`` is written beside its counts.
+
+    Raises AssentError where no prompt gives a pair.
+    """
+    sampling = sampling_of(settings, seed)
+    rule = PairingRule(
+        settings.pairing or "best_worst", value_of(settings, "pair_threshold"), value_of(settings, "judge_labels")
+    )
+    provenance = {
+        **provenance, "judge": judge.name, "sampling": asdict(sampling), "samples": value_of(settings, "samples"),
+        "mixture": settings.mixture, "rule": asdict(rule), "prompts": _digest(prompts),
+    }  # fmt: skip
+    known = rounds.read(folder)
+    if known is not None:
+        _same(known.about, provenance, folder)
+        return known
+    ids = texts.prompt_ids(prompts, settings.max_length)
+    with counting(f"{folder.name}: sampling") as progress:
+        made = generator_of(policy, reference, texts, settings, progress).generate(
+            ids, value_of(settings, "samples"), sampling
+        )
+    grouped = [made[i : i + provenance["samples"]] for i in range(0, len(made), provenance["samples"])]
+    words = [[texts.content(prompt, m) for m in own] for prompt, own in zip(prompts, grouped, strict=True)]
+    before = judge.tally.copy()
+    groups = judged(judge, prompts, words, matrix=_wants_win_rates(objective))
+    counts = Counts(
+        completions=len(made), cut=sum(not m.ended for m in made), empty=int(sum((~g.usable).sum() for g in groups)),
+        unscored=int(sum(np.isnan(g.score[g.usable]).sum() for g in groups)),
+    )  # fmt: skip
+    if objective.data != "groups":
+        draft(judge, groups, rule, seed, counts)
+    found = Round(groups, grouped, ids, rounds.about(counts, judge.tally.since(before), provenance))
+    rounds.write(folder, found)
+    say(sentence(folder.name, counts, found))
+    return found
+
+
+def _wants_win_rates(objective: Objective) -> bool:
+    named = any(need.kind == "column" and need.name.startswith("win_rate") for need in objective.needs)
+    return named or any(part.name == "sppo_group" for part in objective.walk())
+
+
+def sentence(name: str, counts: Counts, found: Round) -> str:
+    """What a round gave, in words; nothing that was left out is left unsaid."""
+    told = [f"{counts.completions} completions of {len(found.groups)} prompts, {counts.pairs} pairs"]
+    left = {
+        "cut at max_new_tokens": counts.cut, "empty": counts.empty, "without a score": counts.unscored, "ties": counts.ties,
+        "comparisons without an answer": counts.unanswered, "below pair_threshold": counts.below_threshold,
+        "prompts without a pair": counts.prompts_without_pair,
+    }  # fmt: skip
+    told += [f"{count} {what}" for what, count in left.items() if count]
+    scores = np.concatenate([g.score[g.usable] for g in found.groups])
+    if scores.size and not np.isnan(scores).all():
+        told.append(f"mean score {np.nanmean(scores):.4g}")
+    if contradicted := found.about["judge_tally"]["contradicted"]:
+        told.append(f"{contradicted} contradictions of the judge")
+    return f"{name}: " + ", ".join(told)
+
+
+def _digest(prompts: Sequence[Content]) -> str:
+    return hashlib.sha256(json.dumps(list(prompts), ensure_ascii=True, default=dict).encode()).hexdigest()
+
+
+def _same(known: dict[str, Any], asked: dict[str, Any], folder: Path) -> None:
+    """Refuse to go on from a round that was made in another way."""
+    for name, value in json.loads(json.dumps(asked)).items():
+        if known.get(name) != value:
+            raise AssentError(
+                f"{folder} was made with {name} {known.get(name)!r} and this run asks for {value!r}; resume with the same "
+                "arguments or choose another directory"
+            )

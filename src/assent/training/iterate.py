@@ -1,0 +1,252 @@
+"""Runs that make their own data: rounds of sampling, judging and training, or one run on rows of its own policy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from assent.data.prompts import Prompts, read_prompts
+from assent.data.tokens import Tokenised
+from assent.errors import AssentError
+from assent.judges import AnnotatorPool, Judge, judge_of
+from assent.objectives import Objective
+from assent.records import ANONYMOUS
+from assent.sampling import Texts
+from assent.sampling.rounds import Round
+from assent.sampling.rows import group_rows, pair_rows, records_of
+from assent.scoring.reference import Precomputed, tabulate
+from assent.training.arguments import Settings, resolve
+from assent.training.batches import Filler
+from assent.training.checkpoints import write_aside
+from assent.training.collect import collect, folder_of, prompts_of
+from assent.training.policy import load, make, tokenizer_of
+from assent.training.prepare import Prepared, as_read, prepare_held_out, viewed
+from assent.training.progress import say
+from assent.training.ranks import first_rank, on_first_rank
+from assent.training.source_settings import OWN, value_of
+
+TRAINED, OLD = "trained.json", "old_logp"
+
+
+@dataclass
+class Sampled:
+    """What all rounds of a run share."""
+
+    settings: Settings
+    training: Any
+    objective: Objective
+    output: Path
+    prompts: Prompts
+    judge: Judge
+    tokenizer: Any
+    eval_rows: Sequence[Any] | None
+    annotators: tuple[str, ...]
+    start: str = ""
+    rounds: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.rounds = value_of(self.settings, "rounds")
+
+    def collect(self, number: int, policy: nn.Module, reference: Any) -> Round:
+        """The data of a round: sampled by the first rank, read by all."""
+        folder, seed = folder_of(self.output, number), self.training.seed + 1000 * number
+        told = {"round": number, "source": self.settings.source, "start": self.start}
+        prompts = prompts_of(self.prompts, self.settings, number)
+
+        def ask() -> Round:
+            texts = Texts(self.tokenizer, policy)
+            return collect(
+                folder, policy, reference, texts, self.judge, prompts, self.settings, self.objective, seed, told
+            )
+
+        on_first_rank(lambda: ask() and None)
+        return ask()
+
+    def prepared(self, found: Round, number: int) -> Prepared:
+        """The round's rows as a run takes them."""
+        objective, source = self.objective, str(folder_of(self.output, number))
+        kind = "groups" if objective.data == "groups" else "pairs"
+        records = records_of(found, kind, source)
+        records = replace(records, report=self.prompts.report, fingerprint=self.prompts.fingerprint)
+        drawn = group_rows(found) if kind == "groups" else pair_rows(found, self.annotators)
+        tokens = Tokenised(
+            tuple(drawn), records.report, self.annotators, kind, 0, self.settings.max_length, 0, len(drawn)
+        )
+        tokens = viewed(tokens, records, self.tokenizer, objective, self.training.seed)
+        rows = as_read(tokens, objective)
+        return Prepared(
+            rows, self.eval_rows, self.annotators, self.tokenizer, records, records.report, self.settings.max_length,
+            tables={OLD: old_logp(found, rows)},
+        )  # fmt: skip
+
+
+def old_logp(found: Round, rows: Sequence[Any]) -> Precomputed:
+    """The token column "old_logp": log-probabilities of what the tokens were drawn from, nats, by content; 0 for views."""
+    known = {
+        Texts.sequence(ids, made).ids.tobytes(): torch.from_numpy(made.drawn_logp).float()
+        for ids, some in zip(found.prompt_ids, found.completions, strict=True)
+        for made in some
+    }
+
+    def compute(sequences: Sequence[Any]) -> list[torch.Tensor]:
+        return [known.get(s.ids.tobytes(), torch.zeros(int(s.mask.sum()))) for s in sequences]
+
+    return tabulate(rows, compute, "log-probabilities of the sampling policy")
+
+
+def sampled(arguments: Mapping[str, Any], objective: Objective, output: Path) -> Any:
+    """Run ``--source iterative`` or ``online``; gives the TrainResult of the last policy, which lies in ``output``."""
+    settings, training = resolve(arguments, objective, str(output))
+    if objective.data not in ("pairs", "groups", "labelled", "completions"):
+        raise AssentError(f"{objective!s} reads {objective.data}, which are not sampled; give --source file")
+    columns = dict(c.split("=") for c in settings.columns) if settings.columns else None
+    judge = judge_of(settings.judge, cache=output / "judge.jsonl", device=training.device)
+    tokenizer = tokenizer_of(settings)
+    names = tuple(sorted(judge.reliability)) if isinstance(judge, AnnotatorPool) else (ANONYMOUS,)
+    names, eval_rows = prepare_held_out(settings, objective, tokenizer, names, training.seed)
+    start = settings.model if isinstance(settings.model, str | Path) else type(settings.model).__name__
+    run = Sampled(
+        settings,
+        training,
+        objective,
+        output,
+        read_prompts(settings.data, columns),
+        judge,
+        tokenizer,
+        eval_rows,
+        names,
+        str(start),
+    )
+    for name, _, count, words, _ in run.prompts.report.table():
+        say(f"data: {count} {name}: {words}")
+    return _iterative(run, arguments) if settings.source == "iterative" else _online(run, arguments)
+
+
+# ---- rounds, each a run of its own ------------------------------------------------------------------------
+
+
+def _iterative(run: Sampled, arguments: Mapping[str, Any]) -> Any:
+    from assent.training.run import fit
+
+    own = {k: v for k, v in arguments.items() if k not in (*OWN, "pairing")}
+    policy, found = _kept(run, arguments), None
+    for number in range(run.rounds):
+        last = number + 1 == run.rounds
+        place = run.output if last else folder_of(run.output, number) / "policy"
+        asked = own | _round_arguments(run, policy, number) | {"resume": True}
+        done = folder_of(run.output, number) / TRAINED
+        if not (done.exists() and not last):
+            data = _collected(run, asked, number)
+            notes = (f"round {number + 1} of {run.rounds}: sampled from its own policy, judged by {run.judge.name}",)
+            found = fit(asked, run.prepared(data, number), run.objective, place, notes=notes)
+            if first_rank():
+                told = {"schema": 1, "steps": found.steps, "metrics": found.metrics, "evaluation": found.evaluation}
+                write_aside(done, lambda path, told=told: path.write_text(json.dumps(told, indent=1) + "\n"))
+            if not last:
+                found = None  # a policy in memory is no longer needed
+        policy = place
+    return found
+
+
+def _kept(run: Sampled, arguments: Mapping[str, Any]) -> Any:
+    """Where the first policy is found again: its path, or a copy of a model in memory."""
+    model = arguments["model"]
+    if not isinstance(model, nn.Module):
+        return model
+    place = run.output / "rounds" / "start"
+    if first_rank() and not (place / "config.json").exists():
+        model.save_pretrained(place)
+        run.tokenizer.save_pretrained(place)
+    return place
+
+
+def _round_arguments(run: Sampled, policy: Any, number: int) -> dict[str, Any]:
+    """Model and reference of a round."""
+    given = {"model": str(policy), "seed": run.training.seed + number}
+    referenced = any(need.kind == "reference" for need in run.objective.needs)
+    settings = run.settings
+    if number and (settings.lora_r is not None or settings.adapter is not None) and not settings.merge:
+        given |= {
+            "lora_r": None,
+            "lora_alpha": None,
+            "lora_dropout": None,
+            "lora_target_modules": None,
+            "adapter": None,
+        }
+    if (
+        number
+        and referenced
+        and value_of(settings, "round_reference") == "start"
+        and settings.reference in (None, "start")
+    ):
+        given["reference"] = str(_kept(run, {"model": settings.model}))
+    if referenced and settings.reference_logp is None and settings.cache_dir is None:
+        given["reference_logp"] = "memory"  # rows of a round are not met again
+    return given
+
+
+def _collected(run: Sampled, asked: Mapping[str, Any], number: int) -> Round:
+    """The round's data, sampled from the policy that the round starts with."""
+    settings, training = resolve(asked, run.objective, str(run.output))
+    loaded = load(settings)
+    loaded.model.to(training.device)
+    reference = None
+    if run.settings.mixture is not None:
+        from assent.training.caching import other_reference
+
+        reference = other_reference(settings, loaded.model) or loaded.live_reference()
+    return run.collect(number, loaded.model, reference)
+
+
+# ---- one run on rows of its own policy ----------------------------------------------------------------------
+
+
+def _online(run: Sampled, arguments: Mapping[str, Any]) -> Any:
+    from assent.training.run import fit
+
+    if run.settings.pairing == "ranked":
+        raise AssentError(
+            "pairing 'ranked' gives rounds of different sizes; source 'online' takes best_worst or random"
+        )
+    own = {k: v for k, v in arguments.items() if k not in (*OWN, "pairing")} | {"resume": True}
+    for name in ("num_train_epochs", "max_steps"):
+        if name in arguments:
+            raise AssentError(
+                f"{name} is not read with source 'online': it makes one pass over each round; give rounds"
+            )
+    own["num_train_epochs"] = float(run.rounds)
+    if _referenced(run):
+        own["reference_logp"] = "live"  # its rows are not known before the run
+    size = len(prompts_of(run.prompts, run.settings, 0)) * (2 if run.objective.data == "labelled" else 1)
+    settings, training = resolve(own, run.objective, str(run.output))
+    policy = make(settings, training, run.objective, run.tokenizer, [], tables={OLD: None})
+    policy.model.to(training.device)
+    first = run.prepared(run.collect(0, policy.model, policy.scorer.reference), 0)
+    first = replace(first, rows=_filled(first.rows, size))
+    del policy
+
+    def refresh(number: int, model: nn.Module, reference: Any) -> tuple[list[Any], Mapping[str, Any]]:
+        fresh = run.prepared(run.collect(number, model, reference), number)
+        return _filled(fresh.rows, size), fresh.tables
+
+    notes = (f"{run.rounds} rounds of samples of its own policy, judged by {run.judge.name}",)
+    return fit(own, first, run.objective, run.output, notes=notes, refresh=refresh)
+
+
+def _referenced(run: Sampled) -> bool:
+    return any(need.kind == "reference" for need in run.objective.needs)
+
+
+def _filled(rows: Sequence[Any], size: int) -> list[Any]:
+    """As many rows in every round: rows of weight 0 stand for prompts that gave none."""
+    return [*rows, *(Filler(rows[0]) for _ in range(size - len(rows)))][:size]
+
+
+Refresh = Callable[[int, nn.Module, Any], tuple[list[Any], Mapping[str, Any]]]
+"""(round, policy, reference) -> the round's rows and token tables."""

@@ -1,0 +1,86 @@
+"""Arguments of runs that make their own data: who samples, who judges, and what becomes a pair."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from assent.errors import AssentError, did_you_mean
+
+SOURCES = ("file", "iterative", "online")
+
+
+def _arg(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass
+class SourceSettings:
+    """Where a run's rows come from; with source "file" none of the others is read."""
+
+    source: str = _arg(
+        "file", "file; iterative: rounds of sampling, judging and a run each; online: one run on rows of its own policy"
+    )
+    judge: Any = _arg(None, "who judges samples: reward:MODEL, endpoint:MODEL@URL; in Python a Judge or a function")
+    rounds: int | None = _arg(None, "rounds of sampling and training; 3 unless given")
+    round_prompts: int | None = _arg(None, "prompts of a round, in turn; all of them unless given")
+    samples: int | None = _arg(None, "completions of each prompt in a round; 4 unless given")
+    round_reference: str | None = _arg(
+        None, "reference of a round: start (the default), or previous: the round's own start"
+    )
+    judge_labels: str | None = _arg(
+        None, "label of a judged pair: hard (the default), soft, or drawn with its probability"
+    )
+    pair_threshold: float | None = _arg(None, "smallest gap in the judge's score between the sides of a pair")
+    max_new_tokens: int | None = _arg(None, "longest completion that is sampled, in tokens; 256 unless given")
+    temperature: float | None = _arg(None, "temperature of sampling; 1 unless given")
+    top_p: float | None = _arg(None, "nucleus of sampling; 1 unless given")
+    sampling_batch_size: int | None = _arg(None, "completions that are decoded together; 128 unless given")
+    mixture: str | None = _arg(
+        None, "sample from policy and reference mixed: geometric:SHARE, linear:SHARE (each token) or sequence:SHARE"
+    )
+
+
+OWN = tuple(f.name for f in fields(SourceSettings))
+DEFAULTS = {
+    "rounds": 3, "samples": 4, "round_reference": "start", "judge_labels": "hard", "pair_threshold": 0.0,
+    "max_new_tokens": 256, "temperature": 1.0, "top_p": 1.0, "sampling_batch_size": 128,
+}  # fmt: skip
+
+
+def check_source(settings: Any) -> None:
+    """Refuse an unknown source, and options of sampling where nothing is sampled or out of range."""
+    if settings.source not in SOURCES:
+        raise AssentError(f"source is {settings.source!r}; {did_you_mean(settings.source, SOURCES)}")
+    given = [name for name in OWN if name != "source" and getattr(settings, name) is not None]
+    if settings.source == "file":
+        if given:
+            raise AssentError(f"{given[0]} is read by --source iterative or online, and source is 'file'; leave it out")
+        return
+    if settings.judge is None:
+        raise AssentError(
+            f"source {settings.source!r} samples completions and nobody judges them; give --judge reward:MODEL"
+        )
+    for name in ("rounds", "samples", "round_prompts"):
+        value = getattr(settings, name)
+        if value is not None and value < 1:
+            raise AssentError(f"{name} is {value}; expected at least 1")
+    if settings.samples is not None and settings.samples < 2:
+        raise AssentError(f"samples is {settings.samples}; a pair needs at least 2 completions of a prompt")
+    if settings.round_reference not in (None, "start", "previous"):
+        raise AssentError(f"round_reference is {settings.round_reference!r}; expected 'start' or 'previous'")
+    for name in ("eval_fraction", "crossfit_scorer"):
+        if getattr(settings, name) is not None:
+            raise AssentError(
+                f"{name} is not read with source {settings.source!r}, whose rows are made as it goes; leave it out"
+            )
+    if settings.source == "online" and settings.round_reference == "previous":
+        raise AssentError(
+            "source 'online' keeps its reference; use iterative, or moving_reference(OBJECTIVE) for one that follows"
+        )
+
+
+def value_of(settings: Any, name: str) -> Any:
+    """A setting of sampling, or its default."""
+    value = getattr(settings, name)
+    return DEFAULTS[name] if value is None else value
