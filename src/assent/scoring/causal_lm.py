@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import accumulate
 from typing import Any
 
 import torch
@@ -13,22 +12,19 @@ from torch import Tensor, nn
 
 from assent.errors import AssentError
 from assent.objectives.base import Need
-from assent.scores import Column, GroupScores, Labels, PairScores, Scores, Swap, Tokens
+from assent.scores import GroupScores, PairScores, Scores, Tokens
 from assent.scoring import hidden
+from assent.scoring.assemble import assembled, flat, kind_of
 from assent.scoring.batch import Batch, collate
 from assent.scoring.engine import reference_values, values
 from assent.scoring.forward import TokenValues, device_of, evaluating
 from assent.scoring.heads import Heads, mask_values
 from assent.scoring.reference import Reference, SecondModel
 from assent.scoring.tree import TreeBatch, pack
-from assent.scoring.view_scores import ViewRows, graded, views_of
+from assent.scoring.view_scores import graded, scored_views, views_of
 
 EXTRAS = ("entropy", "sum_sq", "kl_ref")
 """Per-token values that need the whole next-token distribution."""
-
-SWAP_RULES: dict[str, Swap] = {"margin": "negate", "logit": "negate", "p_chosen": "complement"}
-SIDES = {"_chosen": "_rejected", "_rejected": "_chosen"}
-"""Endings of the columns that belong to a side: a swap exchanges the two."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +69,8 @@ class CausalLMScorer:
         """
         needs = self._default_needs() if needs is None else frozenset(needs)
         kinds = {need.kind for need in needs}
-        kind = _kind(rows)
-        sequences, members = _sequences(rows, kind)
+        kind = kind_of(rows)
+        sequences, members = flat(rows, kind)
         count, views = len(sequences), views_of(rows, needs)
         for view in views:  # further sequences, each a row of its own
             sequences += view.sequences if view.scored else []
@@ -82,34 +78,11 @@ class CausalLMScorer:
         batch = self._batch(sequences, members)
         found, ref_logp = self._forward(batch, sequences, kinds)
         side = partial(_side, batch, found, ref_logp, self._token_columns(batch, sequences, needs))
-        names = sorted(need.name for need in needs if need.kind == "column")
-        others = self._views(views, side, count)
-        if kind == "sequence":
-            columns = _example_columns(rows, names, found.logp)
-            columns |= {name: other.log_ratio.detach() for name, other in others.items()}
-            return replace(side(0, len(rows)), columns=columns)
-        if kind == "sequences":
-            return _groups(rows, members[: len(rows)], side(0, count))
-        return PairScores(
-            chosen=side(0, len(rows)),
-            rejected=side(len(rows), 2 * len(rows)),
-            views=others,
-            weight=_numbers([r.weight for r in rows], found.logp),
-            target=_numbers([r.target for r in rows], found.logp),
-            labels=_labels(rows, found.logp),
-            columns=_pair_columns(rows, names, found.logp),
-        )
-
-    def _views(self, views: Sequence[ViewRows], side: Callable[[int, int], Scores], first: int) -> dict[str, Scores]:
-        """Scores of the views, whose sequences lie in the batch from ``first`` on; of some, heads alone read the states."""
-        found = {}
-        for view in views:
-            if not view.scored and self.heads is not None:
-                found[view.name] = graded(view, self.model, self.heads, self.pad_token_id)
-                continue
-            found[view.name] = view.scores(side(first, first + len(view.at)))
-            first += len(view.at)
-        return found
+        others = scored_views(views, side, count)
+        if self.heads is not None:
+            heads = (view for view in views if not view.scored)
+            others |= {view.name: graded(view, self.model, self.heads, self.pad_token_id) for view in heads}
+        return assembled(rows, kind, side, needs, others, signal=lambda view: view.log_ratio.detach())
 
     def _token_columns(
         self, batch: Batch | TreeBatch, sequences: Sequence[Any], needs: frozenset[Need]
@@ -166,42 +139,6 @@ def starting_margin(scorer: CausalLMScorer, rows: Sequence[Any], batch_size: int
     return largest
 
 
-def _kind(rows: Sequence[Any]) -> str:
-    """The attribute that holds the sequences of these rows: chosen (pairs), sequences (groups) or sequence (examples)."""
-    kinds = {next(name for name in ("chosen", "sequences", "sequence") if hasattr(row, name)) for row in rows}
-    if len(kinds) != 1:
-        what = "a mixture of pairs, groups and single completions" if kinds else "no rows"
-        raise AssentError(f"the scorer was given {what}; expected one kind of token rows in one batch")
-    return kinds.pop()
-
-
-def _sequences(rows: Sequence[Any], kind: str) -> tuple[list[Any], list[tuple[int, ...]]]:
-    """All sequences of the rows, and the numbers of those that form a row; of pairs all chosen ones come first."""
-    count = len(rows)
-    if kind == "chosen":
-        both = [row.chosen for row in rows] + [row.rejected for row in rows]
-        return both, [(i, count + i) for i in range(count)]
-    if kind == "sequence":
-        return [row.sequence for row in rows], [(i,) for i in range(count)]
-    flat = [sequence for row in rows for sequence in row.sequences]
-    ends = list(accumulate(len(row.sequences) for row in rows))
-    return flat, [tuple(range(end - len(row.sequences), end)) for row, end in zip(rows, ends, strict=True)]
-
-
-def _groups(rows: Sequence[Any], members: Sequence[Sequence[int]], side: Scores) -> GroupScores:
-    group = [number for number, own in enumerate(members) for _ in own]
-    return GroupScores(
-        side,
-        torch.tensor(group, device=side.logp.device),
-        _numbers([score for row in rows for score in row.scores], side.logp),
-        _numbers([row.weight for row in rows], side.logp),
-    )
-
-
-def _numbers(values: Sequence[float], like: Tensor) -> Tensor:
-    return torch.tensor(values, dtype=like.dtype, device=like.device)
-
-
 def _side(
     batch: Batch | TreeBatch, found: TokenValues, ref_logp: Tensor | None, columns: Mapping[str, Tensor], first: int,
     last: int,
@@ -226,56 +163,3 @@ def _side(
         length=batch.length[first:last],
         tokens=tokens,
     )
-
-
-def _labels(rows: Sequence[Any], like: Tensor) -> Labels | None:
-    flat = [(i, *label) for i, row in enumerate(rows) for label in row.labels]
-    if not flat:
-        return None
-    pair, annotator, p, weight, gold = zip(*flat, strict=True)
-    return Labels(
-        pair=torch.tensor(pair, device=like.device),
-        annotator=torch.tensor(annotator, device=like.device),
-        p=_numbers(p, like),
-        weight=_numbers(weight, like),
-        gold=torch.tensor(gold, dtype=torch.bool, device=like.device),
-    )
-
-
-def _value(row: Any, name: str) -> float:
-    value = row.columns.get(name)
-    if value is None:
-        raise AssentError(f"row {row.index} has no number in column {name!r}, which the objective needs; add it")
-    return float(value)
-
-
-def _other_side(name: str) -> str | None:
-    """The column of the other side, for names such as score_chosen."""
-    if name not in SWAP_RULES:
-        for ending, other in SIDES.items():
-            if name.endswith(ending):
-                return name.removesuffix(ending) + other
-    return None
-
-
-def wanted_columns(names: Iterable[str]) -> list[str]:
-    """The columns that are read where these are needed: with one of a side goes that of the other."""
-    names = list(names)
-    return sorted({*names, *(other for name in names if (other := _other_side(name)))})
-
-
-def _pair_columns(rows: Sequence[Any], names: Sequence[str], like: Tensor) -> dict[str, Column]:
-    """The needed columns with their swap rule; a column that is of no side and has no rule belongs to both orders."""
-    columns = {}
-    for name in wanted_columns(names):
-        value = _numbers([_value(row, name) for row in rows], like)
-        columns[name] = Column(value, SWAP_RULES.get(name, "keep"), exchange=_other_side(name))
-    return columns
-
-
-def _example_columns(rows: Sequence[Any], names: Sequence[str], like: Tensor) -> dict[str, Tensor]:
-    columns = {name: _numbers([_value(row, name) for row in rows], like) for name in names}
-    columns["weight"] = _numbers([row.weight for row in rows], like)
-    if all(row.label is not None for row in rows):
-        columns["label"] = _numbers([float(row.label) for row in rows], like)
-    return columns

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,7 +35,7 @@ class ViewRows:
         return values.new_zeros(self.rows, *values.shape[1:]).index_copy(0, at, values)
 
     def scores(self, side: Scores) -> Scores:
-        """Scores [n] of the sequences as [P]: log-probability and length 0 where a row has no such view."""
+        """Scores [n] of the sequences as [P]: log-probability, length and columns 0 where a row has no such view."""
         at = torch.tensor(self.at, dtype=torch.long, device=side.logp.device)
         return replace(
             side,
@@ -43,6 +43,7 @@ class ViewRows:
             ref_logp=None if side.ref_logp is None else self.spread(side.ref_logp),
             length=self.spread(side.length),
             tokens=None if side.tokens is None else replace(side.tokens, row=at[side.tokens.row]),
+            columns={name: self.spread(values) for name, values in side.columns.items()},
         )
 
 
@@ -54,6 +55,16 @@ def views_of(rows: Sequence[Any], needs: Iterable[Need]) -> list[ViewRows]:
         at = tuple(i for i, row in enumerate(rows) if name in row.views)
         scored = not (graded_ones and name.endswith("@degraded"))
         found.append(ViewRows(name, len(rows), at, tuple(rows[i].views[name] for i in at), scored))
+    return found
+
+
+def scored_views(views: Iterable[ViewRows], side: Callable[[int, int], Scores], first: int) -> dict[str, Scores]:
+    """Scores of the scored views by name; their sequences lie side by side from number ``first`` on."""
+    found = {}
+    for view in views:
+        if view.scored:
+            found[view.name] = view.scores(side(first, first + len(view.at)))
+            first += len(view.at)
     return found
 
 

@@ -14,8 +14,8 @@ from assent.objectives import Objective
 from assent.objectives.kinds import LabelledObjective
 from assent.objectives.mask_l1 import LEARNED
 from assent.scores import PairScores, Tokens
+from assent.scoring.assemble import wanted_columns
 from assent.scoring.batch import collate
-from assent.scoring.causal_lm import wanted_columns
 from assent.training.batches import rows_only
 from assent.weighting.masked import Masked
 
