@@ -1,4 +1,4 @@
-"""``assent eval``: how a model ranks held-out preferences."""
+"""``assent eval``: how a model ranks held-out preferences, or how often a judge prefers its completions to another's."""
 
 from __future__ import annotations
 
@@ -7,32 +7,47 @@ from typing import Annotated
 
 import typer
 
+from assent.errors import AssentError
+
 
 def eval(
     model: Annotated[str, typer.Option(help="Model to evaluate: a directory, an adapter's directory or a hub id.")],
-    data: Annotated[str, typer.Option(help="Preferences to rank: a file, a datasets directory or a hub id.")],
-    objective: Annotated[str, typer.Option(help="Objective whose implicit reward ranks.")] = "dpo()",
+    data: Annotated[
+        str, typer.Option(help="Preferences to rank, or prompts: a file, a datasets directory or a hub id.")
+    ],
+    objective: Annotated[
+        str | None, typer.Option(help="Objective whose implicit reward ranks; dpo() unless given.")
+    ] = None,
     reference: Annotated[str | None, typer.Option(help="Model that training started from.")] = None,
+    judge: Annotated[str | None, typer.Option(help="Win rates by a judge: reward:MODEL or endpoint:MODEL@URL.")] = None,
+    against: Annotated[
+        str | None, typer.Option(help="Whom completions are compared with: a model, or a column.")
+    ] = None,
+    rounds: Annotated[bool, typer.Option("--rounds", help="With a judge: every round of an iterative run.")] = False,
+    samples: Annotated[int, typer.Option(help="With a judge: completions of each prompt.")] = 1,
+    max_new_tokens: Annotated[int, typer.Option(help="With a judge: longest completion.")] = 256,
+    temperature: Annotated[float, typer.Option(help="With a judge: temperature of sampling.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="With a judge: seed of sampling.")] = 0,
     columns: Annotated[list[str] | None, typer.Option(help="Column names, old=new; may be repeated.")] = None,
     max_length: Annotated[int | None, typer.Option(help="Longest prompt with completion, in tokens.")] = None,
     batch_size: Annotated[int, typer.Option(help="Pairs scored at once.")] = 16,
     dtype: Annotated[str, typer.Option(help="Number format of the weights.")] = "auto",
     json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
 ) -> None:
-    """Rank held-out pairs by the implicit reward of a model and tell how often the labels agree."""
+    """Rank held-out pairs by a model's implicit reward; with --judge, tell how often its completions are preferred."""
+    if judge is not None:
+        _judged(model, data, judge, against, rounds, samples, (max_new_tokens, temperature, seed), columns, json,
+                {"objective": objective, "reference": reference})  # fmt: skip
+        return
+    if against is not None or rounds:
+        raise AssentError("--against and --rounds compare completions by a judge; give --judge, such as reward:MODEL")
     from assent.cli.options import renames
     from assent.evaluation import evaluate
 
     found = evaluate(
-        model,
-        data,
-        objective=objective,
-        reference=reference,
-        columns=renames(columns),
-        max_length=max_length,
-        batch_size=batch_size,
-        dtype=dtype,
-    )
+        model, data, objective=objective or "dpo()", reference=reference, columns=renames(columns), max_length=max_length,
+        batch_size=batch_size, dtype=dtype,
+    )  # fmt: skip
     if json:
         from assent.cli.options import json_line
 
@@ -44,3 +59,28 @@ def eval(
         whole = isinstance(value, float) and name == "labels" and value == int(value)  # a weighted count
         shown = f"{value:,.0f}" if whole else f"{value:.4f}" if isinstance(value, float) else value
         print(f"{name:<14} {shown}", file=sys.stdout)
+
+
+def _judged(
+    model: str, data: str, judge: str, against: str | None, rounds: bool, samples: int, drawing: tuple[int, float, int],
+    columns: list[str] | None, json: bool, unread: dict[str, str | None],
+) -> None:  # fmt: skip
+    from assent.cli.options import json_line, renames
+    from assent.evaluation.win_rate import curve, win_rate
+    from assent.sampling import SamplingSettings
+
+    for name, value in unread.items():
+        if value is not None:
+            raise AssentError(f"--{name} ranks pairs and is not read with --judge; leave it out")
+    if (against is None) == (not rounds):
+        raise AssentError(
+            "a win rate needs one to compare with: give --against MODEL (or a column), or --rounds for a run"
+        )
+    sampling = SamplingSettings(max_new_tokens=drawing[0], temperature=drawing[1], seed=drawing[2])
+    options = {"samples": samples, "sampling": sampling, "columns": renames(columns)}
+    found = curve(model, data, judge, **options) if rounds else [win_rate(model, against, data, judge, **options)]
+    if json:
+        told = [one.to_json() for one in found]
+        print(json_line({"schema": 1, "rounds": told} if rounds else told[0]))
+        return
+    print("\n\n".join(one.table() for one in found))
