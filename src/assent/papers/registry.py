@@ -22,6 +22,8 @@ SLUGS = (
     "osp",
     "spo-degree",
     "srpo",
+    "bco",
+    "tgdpo",
 )
 """One slug a paper: ``assent/papers/<slug>.py``, _ for -, defines ``PAPER``."""
 
