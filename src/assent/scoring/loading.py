@@ -13,6 +13,7 @@ from torch import nn
 
 from assent.errors import AssentError, did_you_mean
 from assent.scoring import lora as lora_life
+from assent.scoring import reward_model
 from assent.scoring.lora import LoraSpec
 from assent.scoring.reference import AdapterDisabled, CopiedAdapter, Reference, SecondModel
 
@@ -72,12 +73,14 @@ def load_policy(
     merge: bool = False,
     quantization: Literal["4bit"] | None = None,
     trust_remote_code: bool = False,
+    reward: bool = False,
 ) -> LoadedModel:
     """Load a policy with ``AutoModelForCausalLM`` and prepare it for training: dropout 0, no key-value cache.
 
     name_or_path: a directory, a hub id, or an adapter directory (it names its base; training continues from it).
     lora: put a fresh adapter on the model.  adapter: continue from this one.  merge: add the adapter's update to
-    the base first, so that all weights, or a fresh LoRA, train from there.
+    the base first, so that all weights, or a fresh LoRA, train from there.  reward: load a reward model instead
+    (``AutoModelForSequenceClassification``, one output); a causal checkpoint gets a fresh head, which a note tells.
     Raises AssentError in one sentence: no such path, no weights, offline, unreadable adapter, options that contradict.
     """
     source = str(name_or_path)
@@ -90,20 +93,23 @@ def load_policy(
     _check_options(lora, adapter, merge, quantization)
     notes: list[str] = []
     try:
-        model = _load_base(base, dtype, attn_implementation, quantization, trust_remote_code, notes)
+        model = _load_base(base, dtype, attn_implementation, quantization, trust_remote_code, notes, reward)
     except AssentError as error:
         if base == source:
             raise
         raise AssentError(f"the adapter {source} names its base {base}: {error}") from error
     stage: Stage = "full"
     if adapter is not None:
+        lora_life.check_task(adapter, reward)
         model = lora_life.continued_adapter(model, adapter)
         stage = "continued"
         if merge:
             model, stage = lora_life.merge_adapter(model), "full"
             notes.append(f"the adapter {adapter} was merged into {base}")
+    if reward and adapter is None and not reward_model.has_head(model.config):
+        notes.append(reward_model.fresh_note(model))
     if lora is not None:
-        model, stage = lora_life.fresh_adapter(model, lora), "fresh"
+        model, stage = lora_life.fresh_adapter(model, lora, reward), "fresh"
     if stage == "full" and model.dtype in (torch.bfloat16, torch.float16):
         name = _dtype_name(model.dtype)
         notes.append(f"all weights train in {name}: small steps round to nothing; dtype float32 keeps them")
@@ -112,19 +118,22 @@ def load_policy(
     return LoadedModel(model, stage, source, base, name, merge, tuple(notes))
 
 
-def from_memory(model: nn.Module, *, lora: LoraSpec | None = None) -> LoadedModel:
+def from_memory(model: nn.Module, *, lora: LoraSpec | None = None, reward: bool = False) -> LoadedModel:
     """A copy of a model in memory as the policy: the given one stays as it is, and every run of it starts alike.
+
+    reward: as for ``load_policy``.
 
     Raises AssentError for a model that has an adapter already: its base cannot be told.
     """
     if hasattr(model, "peft_config"):
         raise AssentError("the model in memory has an adapter already; save it and pass its directory as the model")
-    model = copy.deepcopy(model)
-    model.config.use_cache = False
     name = getattr(model, "name_or_path", "") or "a model in memory"
-    notes = tuple(_without_dropout(model))
+    made = reward_model.wanted(model.config, "the model in memory", reward, type(model).__name__)
+    model = reward_model.from_causal(model) if made else copy.deepcopy(model)
+    model.config.use_cache = False
+    notes = (*_without_dropout(model), *([reward_model.fresh_note(model)] if made else []))
     if lora is not None:
-        return LoadedModel(lora_life.fresh_adapter(model, lora), "fresh", name, name, notes=notes)
+        return LoadedModel(lora_life.fresh_adapter(model, lora, reward), "fresh", name, name, notes=notes)
     return LoadedModel(model, "full", name, name, notes=notes)
 
 
@@ -194,11 +203,12 @@ def _torch_dtype(dtype: str | torch.dtype) -> Any:
 
 
 def _load_base(
-    base: str, dtype: str, attention: str | None, quantization: str | None, trust_remote_code: bool, notes: list[str]
-) -> nn.Module:
+    base: str, dtype: str, attention: str | None, quantization: str | None, trust_remote_code: bool, notes: list[str],
+    reward: bool,
+) -> nn.Module:  # fmt: skip
     """The bare model, with every dropout of its configuration set to 0 before it is built."""
     from safetensors import SafetensorError
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
 
     options: dict[str, Any] = {"dtype": _torch_dtype(dtype), "trust_remote_code": trust_remote_code}
     if attention is not None:
@@ -209,14 +219,15 @@ def _load_base(
     try:
         config = AutoConfig.from_pretrained(base, trust_remote_code=trust_remote_code)
         changed = _zero_dropout_of(config)
-        model, found = AutoModelForCausalLM.from_pretrained(base, config=config, output_loading_info=True, **options)
+        if headless := reward_model.wanted(config, base, reward):
+            config.num_labels = 1
+        kind = AutoModelForSequenceClassification if reward else AutoModelForCausalLM
+        model, found = kind.from_pretrained(base, config=config, output_loading_info=True, **options)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         raise AssentError(f"the model {base} does not load: {_short(error)}") from error
-    if found["missing_keys"]:
-        some = ", ".join(sorted(found["missing_keys"])[:3])
-        raise AssentError(
-            f"{base} lacks {len(found['missing_keys'])} weights ({some}); they would be random: save it whole"
-        )
+    if missing := sorted(reward_model.not_of_head(found["missing_keys"]) if headless else found["missing_keys"]):
+        some = ", ".join(missing[:3])
+        raise AssentError(f"{base} lacks {len(missing)} weights ({some}); they would be random: save it whole")
     model.config.use_cache = False
     if quantization is not None:
         model = lora_life.prepare_four_bit(model)

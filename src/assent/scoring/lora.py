@@ -75,8 +75,8 @@ def base_of(path: str | Path) -> str:
     return base
 
 
-def fresh_adapter(model: nn.Module, spec: LoraSpec) -> nn.Module:
-    """The model under a new adapter whose start is the base itself (B = 0)."""
+def fresh_adapter(model: nn.Module, spec: LoraSpec, reward: bool = False) -> nn.Module:
+    """The model under a new adapter whose start is the base itself (B = 0); a reward model's head trains whole and is saved."""
     peft = require_peft()
     targets = spec.targets if isinstance(spec.targets, str) else list(spec.targets)
     config = peft.LoraConfig(
@@ -85,7 +85,7 @@ def fresh_adapter(model: nn.Module, spec: LoraSpec) -> nn.Module:
         lora_dropout=spec.dropout,
         target_modules=targets,
         modules_to_save=list(spec.also_train) or None,
-        task_type="CAUSAL_LM",
+        task_type=task_of(reward),
         **_tied(peft, model, spec),
     )
     try:
@@ -93,6 +93,24 @@ def fresh_adapter(model: nn.Module, spec: LoraSpec) -> nn.Module:
             return peft.get_peft_model(model, config)
     except ValueError as error:  # PEFT's message names the modules that it looked for
         raise AssentError(f"no LoRA could be put on {targets!r}: {_first_line(error)}") from error
+
+
+def task_of(reward: bool) -> str:
+    """PEFT's name of what the adapted model does."""
+    return "SEQ_CLS" if reward else "CAUSAL_LM"
+
+
+def check_task(path: str | Path, reward: bool) -> None:
+    """Refuse an adapter that was trained for the other kind of model."""
+    try:
+        task = require_peft().PeftConfig.from_pretrained(str(path)).task_type
+    except (ValueError, OSError, KeyError, TypeError):
+        return  # loading it tells what is wrong
+    if task is not None and task != task_of(reward):
+        what = ("a reward model", "a policy") if reward else ("a policy", "a reward model")
+        raise AssentError(
+            f"this run trains {what[0]} and the adapter {path} is that of {what[1]} ({task}); give another adapter or objective"
+        )
 
 
 def _tied(peft: Any, model: nn.Module, spec: LoraSpec) -> dict[str, bool]:
