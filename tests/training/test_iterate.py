@@ -253,3 +253,13 @@ def test_kill_at_random_points(source: str, files: Path, tmp_path: Path) -> None
         assert a == b
         a, b = (pq.read_table(place / "samples.parquet") for place in places)
         assert a.equals(b)
+
+
+@pytest.mark.parametrize("objective", ["grpo(beta=0.01)", "rloo(beta=0.01)"])
+def test_policy_gradients_raise_the_reward(objective: str, files: Path, tmp_path: Path) -> None:
+    run(files, tmp_path / "out", objective, source="online", rounds=6, samples=8, learning_rate=3e-2)
+    means = [
+        np.nanmean([g.score for g in rounds.read(tmp_path / "out" / "rounds" / f"round-00{i}").groups])
+        for i in range(6)
+    ]
+    assert means[-1] > means[0] + 0.5, means

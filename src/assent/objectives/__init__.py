@@ -34,6 +34,7 @@ from assent.objectives.osp import osp_reconstructed
 from assent.objectives.parse import parse
 from assent.objectives.parts import Need, RunInfo
 from assent.objectives.plackett_luce import PlackettLuce
+from assent.objectives.policy_gradient import GRPO, RLOO
 from assent.objectives.r_dpo import LengthDPO
 from assent.objectives.rationale import Rationale
 from assent.objectives.reduction import combine, partial_sums, step_loss
@@ -61,6 +62,7 @@ __all__ = [
     "DPOP",
     "EXO",
     "FDPO",
+    "GRPO",
     "IPO",
     "KTO",
     "LDDPO",
@@ -68,6 +70,7 @@ __all__ = [
     "NPO",
     "ODPO",
     "ORPO",
+    "RLOO",
     "SFT",
     "SPPO",
     "SRPO",
