@@ -112,3 +112,15 @@ def test_groups_sum_and_normalise_by_group():
     assert_close(gradient, torch.tensor([0.25, 0.75, 0.5, 0.5, 1.0]).double())
     with pytest.raises(AssentError, match="5 completions, 4 groups"):
         GroupScores(side, group=torch.arange(4), score=torch.zeros(5))
+
+
+@pytest.mark.parametrize("shift", [-1e4, 1e4])
+def test_a_groups_softmax_keeps_its_digits_for_large_values(shift: float) -> None:
+    values = torch.tensor([0.0, 0.5, -1.25, 0.75], dtype=torch.float32)  # exact beside +-10^4 in float32
+    side = Scores(logp=torch.zeros(4))
+    groups = GroupScores(side, group=torch.tensor([0, 0, 0, 1]), score=torch.zeros(4))
+    exact = torch.cat([values[:3].double().log_softmax(0), torch.zeros(1, dtype=torch.float64)])
+    assert_close(groups.log_softmax(values + shift).double(), exact, rtol=1e-6, atol=1e-7)
+    assert_close(groups.softmax(values + shift).double(), exact.exp(), rtol=1e-6, atol=1e-7)
+    total = torch.tensor([values[:3].double().logsumexp(0).item(), 0.75], dtype=torch.float64) + shift
+    assert_close(groups.log_sum_exp((values + shift).double()), total, rtol=1e-15, atol=0)

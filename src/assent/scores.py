@@ -220,13 +220,24 @@ class GroupScores:
 
     def log_sum_exp(self, values: Tensor) -> Tensor:
         """log of the sum of exp(values) [C] over each group -> [G]; stable for any size."""
-        top = values.new_full((len(self),), float("-inf")).scatter_reduce(0, self.group, values.detach(), "amax")
-        top = torch.where(top.isfinite(), top, 0.0)
-        return top + self.sum_groups((values - top[self.group]).exp()).log()
+        top, _, total = self._centred(values)
+        return top + total
+
+    def log_softmax(self, values: Tensor) -> Tensor:
+        """``values`` [C] less the log of the sum of their exponentials in the group -> [C], nats; exact for any size."""
+        _, centred, total = self._centred(values)
+        return centred - total[self.group]
 
     def softmax(self, values: Tensor) -> Tensor:
         """exp(values) [C] over its sum in the group -> [C]."""
-        return (values - self.log_sum_exp(values)[self.group]).exp()
+        return self.log_softmax(values).exp()
+
+    def _centred(self, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The largest value of each group [G], ``values`` less it [C], and the log of the sum of their exponentials [G]."""
+        top = values.new_full((len(self),), float("-inf")).scatter_reduce(0, self.group, values.detach(), "amax")
+        top = torch.where(top.isfinite(), top, 0.0)
+        centred = values - top[self.group]  # large values would leave no digits for the logarithm of their sum
+        return top, centred, self.sum_groups(centred.exp()).log()
 
 
 def _missing(name: str, there: Mapping[str, object]) -> AssentError:

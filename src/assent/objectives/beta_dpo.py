@@ -62,8 +62,12 @@ class BetaDPO(RewardObjective):
 
     def sums(self, scores: PairScores, state: State) -> dict[str, Tensor]:
         """Weighted sums of 1, h and h^2."""
-        gap, weight = self._gap(scores), self.weights(scores).double()
-        return {"weight": weight.sum(), "total": (weight * gap).sum(), "square": (weight * gap**2).sum()}
+        return self._sums(self._gap(scores), self.weights(scores).double())
+
+    @staticmethod
+    def _sums(gap: PerPair, weight: PerPair) -> dict[str, Tensor]:
+        share = weight * gap
+        return {"weight": weight.sum(), "total": share.sum(), "square": torch.dot(share, gap)}
 
     def update(self, state: State, sums: Mapping[str, Tensor]) -> State:
         """M and S moved by the step's mean and deviation; a step of weight 0 leaves them."""
@@ -76,14 +80,12 @@ class BetaDPO(RewardObjective):
 
     def kept(self, scores: PairScores, state: State) -> PerPair:
         """What each pair counts [P]: 0 if left out, else the share that makes the kept ones stand for all; no gradient."""
-        return self._kept(self._gap(scores), self.weights(scores).double(), self._moved(scores, state), state)
+        gap, weight = self._gap(scores), self.weights(scores).double()
+        return self._kept(gap, weight, self.update(state, self._sums(gap, weight)), state)
 
     def step_beta(self, scores: PairScores, state: State) -> Tensor:
         """b [] of this step; no gradient."""
         return self._step(scores, state)[1]
-
-    def _moved(self, scores: PairScores, state: State) -> State:
-        return self.update(state, self.sums(scores, state))
 
     def _kept(self, gap: PerPair, weight: PerPair, new: State, state: State) -> PerPair:
         if self.drop == 0:
@@ -96,14 +98,15 @@ class BetaDPO(RewardObjective):
         noise = torch.empty_like(gap).index_copy_(0, gap.masked_fill(absent, float("inf")).argsort(), uniform)
         key = (-(far**2) / 2 - (-noise.log()).log()).masked_fill(absent, -float("inf"))
         order, total = key.argsort(descending=True), weight.sum()
-        inside = weight[order].cumsum(0) <= (1 - self.drop) * total * (1 + 1e-12)
+        inside = weight.index_select(0, order).cumsum(0) <= (1 - self.drop) * total * (1 + 1e-12)
         inside[0] = True
         stays = torch.empty_like(gap).index_copy_(0, order, inside.to(gap))
         return stays * (total / (stays * weight).sum().clamp_min(1e-30))
 
     def _step(self, scores: PairScores, state: State) -> tuple[PerPair, Tensor]:
         """What each pair counts [P], and b []."""
-        gap, weight, new = self._gap(scores), self.weights(scores).double(), self._moved(scores, state)
+        gap, weight = self._gap(scores), self.weights(scores).double()
+        new = self.update(state, self._sums(gap, weight))
         kept = self._kept(gap, weight, new, state)
         share = kept * weight
         mean = (share * gap).sum() / share.sum().clamp_min(1e-30)

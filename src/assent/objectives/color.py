@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+
 from assent.objectives.base import PairwiseObjective
 from assent.objectives.parts import LENGTH, Need, State, require
 from assent.objectives.primitives import log_odds, logistic
@@ -59,7 +61,8 @@ class CoLoR(PairwiseObjective):
     def ordered(self, scores: PairScores, state: State) -> PerPair:
         chosen, rejected = self.rewards(scores)
         factor = length_factor(scores, self.coefficient, self.most)
-        return -chosen + self.beta * logistic(factor * (log_odds(chosen) - log_odds(rejected)))
+        odds = log_odds(torch.stack([chosen, rejected]))
+        return -chosen + self.beta * logistic(factor * (odds[0] - odds[1]))
 
 
 explain_foreign(

@@ -57,9 +57,7 @@ class LabelledObjective(Objective):
 
 def log_softmax(scores: GroupScores, values: PerCompletion) -> PerCompletion:
     """``values`` [C] less the log of the sum of their exponentials over the group -> [C], nats."""
-    top = values.new_full((len(scores),), float("-inf")).scatter_reduce(0, scores.group, values.detach(), "amax")
-    centred = values - top[scores.group]  # large values would leave no digits for the logarithm of their sum
-    return centred - scores.log_sum_exp(centred)[scores.group]
+    return scores.log_softmax(values)
 
 
 class GroupObjective(Objective):

@@ -11,17 +11,22 @@ from assent.objectives.base import PairwiseObjective
 from assent.objectives.parts import REFERENCE, TOKENS, Need, State, require
 from assent.objectives.primitives import logistic
 from assent.objectives.registry import explain_foreign, register
-from assent.objectives.token_sums import counted, place, token_sum, token_values, tokens_of
+from assent.objectives.token_sums import counted, leading, token_log_ratio, token_sum, token_values, tokens_of
 from assent.scores import PairScores
 from assent.shapes import PerPair
 
 
 def within_shorter(scores: PairScores) -> tuple[Tensor, Tensor]:
     """1 for the first min(|w|, |l|) counted tokens of each side, 0 for those beyond ([T] of each side)."""
-    sides = [(tokens_of(side), len(side)) for side in (scores.chosen, scores.rejected)]
-    shorter = torch.minimum(*(counted(tokens, rows) for tokens, rows in sides))
-    chosen, rejected = ((place(tokens) < shorter[tokens.row]).to(tokens.logp) for tokens, _ in sides)
-    return chosen, rejected
+    return _weights(scores, 0.0)
+
+
+def _weights(scores: PairScores, beyond: float) -> tuple[Tensor, Tensor]:
+    """1 for the first min(|w|, |l|) counted tokens of each side, ``beyond`` for those after ([T] of each side)."""
+    left, right = tokens_of(scores.chosen), tokens_of(scores.rejected)
+    lengths = counted(left, len(scores)), counted(right, len(scores))
+    shorter = torch.minimum(*lengths)
+    return leading(left, shorter, lengths[0], beyond), leading(right, shorter, lengths[1], beyond)
 
 
 @register
@@ -54,12 +59,12 @@ class LDDPO(PairwiseObjective):
 
     def rewards(self, scores: PairScores) -> tuple[PerPair, PerPair]:
         found = []
-        for side, within in zip((scores.chosen, scores.rejected), within_shorter(scores), strict=True):
-            weight = within + self.alpha * (1 - within)
-            ref = token_values(side, "ref_logp")
+        for side, weight in zip((scores.chosen, scores.rejected), _weights(scores, self.alpha), strict=True):
             if self.reference == "weighted":
-                ref = weight * ref
-            found.append(self.beta * token_sum(side, weight * tokens_of(side).logp - ref))
+                values = weight * token_log_ratio(side)
+            else:
+                values = weight * tokens_of(side).logp - token_values(side, "ref_logp")
+            found.append(self.beta * token_sum(side, values))
         return found[0], found[1]
 
     def induced_logit(self, scores: PairScores, state: State) -> PerPair:

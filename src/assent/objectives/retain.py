@@ -9,8 +9,9 @@ import torch
 
 from assent.errors import AssentError
 from assent.objectives.kinds import LabelledObjective
-from assent.objectives.parts import LENGTH, TOKENS, Need, State, require
+from assent.objectives.parts import LENGTH, TOKENS, Need, State
 from assent.objectives.registry import register
+from assent.objectives.sft import Likelihood
 from assent.scores import Scores
 from assent.shapes import PerCompletion
 
@@ -36,7 +37,7 @@ class Retaining(LabelledObjective):
 
 @register
 @dataclass(frozen=True)
-class Retain(Retaining):
+class Retain(Likelihood, Retaining):
     """NLL of the rows labelled 1, in nats: the retain term of unlearning, added as ``npo() + retain()``.
 
     per: "batch_token" is the mean over all tokens of the step's rows to retain (the authors' language-model loss); "token"
@@ -47,20 +48,8 @@ class Retain(Retaining):
     name = "retain"
     paper, equation = "2404.05868", "the retain term RT"
 
-    def __post_init__(self) -> None:
-        allowed = ("token", "sequence", "batch_token")
-        require(self.per in allowed, "retain", "per", self.per, "'token', 'sequence' or 'batch_token'")
-
-    @property
-    def mean_over(self) -> Literal["row", "token"]:
-        return "token" if self.per == "batch_token" else "row"
-
-    @property
-    def needs(self) -> frozenset[Need]:
-        return frozenset() if self.per == "sequence" else frozenset({LENGTH})
-
     def keep(self, scores: Scores) -> PerCompletion:
-        return -scores.per_token(scores.logp) if self.per == "token" else -scores.logp
+        return self.nll(scores)
 
 
 @register

@@ -12,9 +12,9 @@ from assent.objectives.base import PairwiseObjective
 from assent.objectives.parts import REFERENCE, TOKENS, Need, RunInfo, State, require
 from assent.objectives.primitives import logistic
 from assent.objectives.registry import register
-from assent.objectives.token_sums import among_smallest, counted, place, token_log_ratio, token_sum, tokens_of
-from assent.scores import PairScores, Scores
-from assent.shapes import PerPair, PerToken
+from assent.objectives.token_sums import among_smallest, counted, places, token_log_ratio, token_sum, tokens_of
+from assent.scores import PairScores
+from assent.shapes import PerPair
 
 _GOLDEN = 0x9E3779B9
 _MASK = 0xFFFFFFFF
@@ -27,9 +27,12 @@ def _mix(x: Tensor) -> Tensor:
     return x ^ (x >> 16)
 
 
-def draws(*keys: Tensor) -> Tensor:
-    """A number of 32 bits for each tuple of int64 keys: the same wherever and whenever the keys are the same."""
-    x = torch.zeros_like(keys[-1])
+def draws(*keys: Tensor, after: Tensor | None = None) -> Tensor:
+    """A number of 32 bits for each tuple of int64 keys: the same wherever and whenever the keys are the same.
+
+    after: the numbers of the keys before these, so that keys shared by many need mixing once.
+    """
+    x = torch.zeros_like(keys[-1]) if after is None else after
     for key in keys:
         x = _mix((x + (key & _MASK) + _GOLDEN) & _MASK)
     return x
@@ -69,21 +72,27 @@ class SamPO(PairwiseObjective):
 
     def kept(self, scores: PairScores, state: State) -> tuple[Tensor, Tensor]:
         """1 for the tokens of each side that are drawn in this step, 0 for the others ([T] of each side)."""
-        sides = (scores.chosen, scores.rejected)
-        lengths = torch.stack([counted(tokens_of(side), len(side)) for side in sides])
-        chosen, rejected = (self._kept(side, lengths, state["step"]) for side in sides)
+        sides = tokens_of(scores.chosen), tokens_of(scores.rejected)
+        lengths = [counted(side, len(scores)) for side in sides]
+        low, high = torch.minimum(*lengths), torch.maximum(*lengths)
+        longer = [  # the shorter side is kept whole: no draws
+            (own > low).index_select(0, side.row).nonzero().squeeze(1) for side, own in zip(sides, lengths, strict=True)
+        ]
+        # both sides at once, the rejected ones as completions P to 2 P - 1, so that what lies in order stays in order
+        pair, index = (
+            torch.cat([getattr(side, name).index_select(0, found) for side, found in zip(sides, longer, strict=True)])
+            for name in ("row", "index")
+        )
+        row = torch.cat([pair[: len(longer[0])], pair[len(longer[0]) :] + len(scores)])
+        at, seed = places(row, index), torch.tensor(self.seed, device=row.device)
+        shared = draws(seed, state["step"].to(row.device), low, high)
+        draw = draws(at, after=shared.index_select(0, pair))
+        stays = among_smallest(draw, at, row, low.repeat(2)).to(sides[0].logp)
+        chosen, rejected = (
+            torch.ones_like(side.logp).index_copy(0, found, part)
+            for side, found, part in zip(sides, longer, stays.split([len(found) for found in longer]), strict=True)
+        )
         return chosen, rejected
-
-    def _kept(self, side: Scores, lengths: Tensor, step: Tensor) -> PerToken:
-        tokens = tokens_of(side)
-        low, high = lengths.amin(0), lengths.amax(0)
-        own = counted(tokens, len(side))
-        kept = torch.ones_like(tokens.logp)
-        longer = (own > low)[tokens.row].nonzero().squeeze(1)  # the shorter side is kept whole: no draws
-        row, at = tokens.row[longer], place(tokens)[longer]
-        seed = torch.full_like(row, self.seed)
-        draw = draws(seed, step.to(row.device).expand_as(row), low[row], high[row], at)
-        return kept.index_copy(0, longer, among_smallest(draw, at, row, low).to(kept))
 
     def ordered(self, scores: PairScores, state: State) -> PerPair:
         return logistic(self.induced_logit(scores, state))

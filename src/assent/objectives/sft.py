@@ -12,9 +12,31 @@ from assent.scores import PairScores, Scores
 from assent.shapes import PerCompletion, PerPair, PerRow
 
 
+class Likelihood(Objective):
+    """The NLL of a completion in nats and what its mean divides by, told by the field ``per``."""
+
+    per: str
+
+    def __post_init__(self) -> None:
+        allowed = ("token", "sequence", "batch_token")
+        require(self.per in allowed, self.name, "per", self.per, "'token', 'sequence' or 'batch_token'")
+
+    @property
+    def mean_over(self) -> Literal["row", "token"]:
+        return "token" if self.per == "batch_token" else "row"
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        return frozenset() if self.per == "sequence" else frozenset({LENGTH})
+
+    def nll(self, side: Scores) -> PerCompletion:
+        """[C]; per counted token where ``per`` is "token", else per sequence."""
+        return -side.per_token(side.logp) if self.per == "token" else -side.logp
+
+
 @register
 @dataclass(frozen=True)
-class SFT(PairwiseObjective):
+class SFT(Likelihood, PairwiseObjective):
     r"""NLL of the completion (of the chosen side for pairs), in nats.
 
     per: "token" is each row's mean over its counted tokens, then the mean over rows; "sequence" the sum over
@@ -25,27 +47,12 @@ class SFT(PairwiseObjective):
     name = "sft"
     data = "completions"
 
-    def __post_init__(self) -> None:
-        allowed = ("token", "sequence", "batch_token")
-        require(self.per in allowed, "sft", "per", self.per, "'token', 'sequence' or 'batch_token'")
-
-    @property
-    def mean_over(self) -> Literal["row", "token"]:
-        return "token" if self.per == "batch_token" else "row"
-
-    @property
-    def needs(self) -> frozenset[Need]:
-        return frozenset() if self.per == "sequence" else frozenset({LENGTH})
-
-    def _nll(self, side: Scores) -> PerCompletion:
-        return -side.per_token(side.logp) if self.per == "token" else -side.logp
-
     def ordered(self, scores: PairScores, state: State) -> PerPair:
-        return self._nll(scores.chosen)
+        return self.nll(scores.chosen)
 
     def __call__(self, scores: PairScores | Scores, state: State | None = None) -> PerRow:
         if isinstance(scores, Scores):
-            return self._nll(scores)
+            return self.nll(scores)
         return super().__call__(scores, self.init(RunInfo()) if state is None else state)
 
     def counts(self, scores: PairScores | Scores) -> PerRow:

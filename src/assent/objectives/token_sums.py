@@ -44,7 +44,12 @@ def token_log_ratio(side: Scores) -> PerToken:
 
 def place(tokens: Tokens) -> RowOfToken:
     """How many counted tokens of the same completion come before each [T]; tokens may lie in any order."""
-    return _ranks(tokens.row, _keys(tokens.row, tokens.index))
+    return places(tokens.row, tokens.index)
+
+
+def places(row: RowOfToken, index: RowOfToken) -> RowOfToken:
+    """How many of these tokens of the same completion have a lower ``index`` [T]."""
+    return _ranks(row, _keys(row, index))
 
 
 def among_smallest(draw: RowOfToken, at: RowOfToken, row: RowOfToken, keep: Tensor) -> Tensor:
@@ -52,7 +57,17 @@ def among_smallest(draw: RowOfToken, at: RowOfToken, row: RowOfToken, keep: Tens
 
     Equal draws go by their place ``at`` [T].
     """
-    return _ranks(row, _keys(row, draw), _keys(row, at)) < keep[row]
+    return _ranks(row, _keys(row, draw), _keys(row, at)) < keep.index_select(0, row)
+
+
+def leading(tokens: Tokens, count: Tensor, own: Tensor, rest: float = 0.0) -> PerToken:
+    """1 for the first ``count`` [C] of the ``own`` [C] counted tokens of each completion, ``rest`` for those after [T]."""
+    if _rises(_keys(tokens.row, tokens.index)):  # in order, the weights are runs
+        runs = torch.stack([count, own - count], dim=1).flatten()
+        values = tokens.logp.new_tensor([1.0, rest]).repeat(len(count))
+        return values.repeat_interleave(runs, output_size=len(tokens.row))
+    within = (place(tokens) < count.index_select(0, tokens.row)).to(tokens.logp)
+    return within + rest * (1 - within)
 
 
 def counted(tokens: Tokens, completions: int) -> Tensor:
@@ -62,18 +77,22 @@ def counted(tokens: Tokens, completions: int) -> Tensor:
 
 def _keys(row: RowOfToken, value: RowOfToken) -> RowOfToken:
     """Numbers that rise with the completion and, within it, with a value below 2^32."""
-    return (row << 32) + value
+    return torch.add(value, row, alpha=1 << 32)
+
+
+def _rises(key: RowOfToken) -> bool:
+    return bool((key[1:] > key[:-1]).all())
 
 
 def _ranks(row: RowOfToken, *keys: RowOfToken) -> RowOfToken:
     """Rank of each token within its completion by the first keys, equal ones by the next [T]."""
     order = None  # scorers lay tokens out in order: often nothing to sort
     for key in reversed(keys):
-        found = key if order is None else key[order]
-        if not bool((found[1:] > found[:-1]).all()):
+        found = key if order is None else key.index_select(0, order)
+        if not _rises(found):
             by = torch.argsort(found, stable=True)
-            order = by if order is None else order[by]
-    in_order = row if order is None else row[order]
+            order = by if order is None else order.index_select(0, by)
+    in_order = row if order is None else row.index_select(0, order)
     lengths = torch.bincount(in_order)
-    since = torch.arange(len(row), device=row.device) - (lengths.cumsum(0) - lengths)[in_order]
+    since = torch.arange(len(row), device=row.device) - (lengths.cumsum(0) - lengths).index_select(0, in_order)
     return since if order is None else torch.empty_like(row).index_copy(0, order, since)

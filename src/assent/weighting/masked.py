@@ -12,7 +12,7 @@ from assent.objectives.base import Objective
 from assent.objectives.dpo import DPO
 from assent.objectives.ld_dpo import within_shorter
 from assent.objectives.mask_l1 import LEARNED, MaskL1, mask_need
-from assent.objectives.parts import LENGTH, TOKENS, Need, State, require, scoped, within
+from assent.objectives.parts import LENGTH, REFERENCE, TOKENS, Need, State, require, scoped, within
 from assent.objectives.registry import alias, register
 from assent.objectives.token_sums import token_sum, token_values, tokens_of
 from assent.objectives.wrapper import Wrapper
@@ -80,13 +80,13 @@ class Masked(Wrapper):
 
     def _side(self, side: Scores, mask: PerToken) -> Scores:
         tokens = tokens_of(side)
-        length = token_sum(side, mask)
-        if self.must_leave_a_token and not bool((length.detach() > 0).all()):
+        length = token_sum(side, mask) if self.must_leave_a_token else None  # nobody reads it otherwise
+        if length is not None and not bool((length.detach() > 0).all()):
             row = int((length.detach() <= 0).nonzero()[0])
             raise AssentError(
                 f"masked: the mask {self.tokens!r} leaves no token of completion {row} of the batch; expected one in each"
             )
-        ref = None if tokens.ref_logp is None else mask * tokens.ref_logp
+        ref = mask * tokens.ref_logp if REFERENCE in self.base.needs and tokens.ref_logp is not None else None
         return replace(
             side,
             logp=token_sum(side, mask * tokens.logp),
