@@ -2,63 +2,22 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from caches import assert_holds, cache_at, counting, exact, numbers, only_shard
 from tiny import oracle, pair_rows, tiny_model
 
 from assent.errors import AssentError
 from assent.objectives.base import Need
 from assent.scoring import shards
-from assent.scoring.cache import ABOUT, CachedReference, ReferenceCache, build, default_root
+from assent.scoring.cache import ABOUT, CachedReference, build, default_root
 from assent.scoring.causal_lm import CausalLMScorer
-from assent.scoring.fingerprint import Fingerprint
 from assent.scoring.reference import computing, precompute
-from assent.scoring.table import sequence_key
 from assent.scoring.upkeep import clean, survey
-
-HERE = Path(__file__).parent
-
-
-def cache_at(root, name="a model", **made_of):
-    return ReferenceCache(Path(root), Fingerprint({"schema": 1, "weights": name, **made_of}, name))
-
-
-def numbers(sequences):
-    """Stands for a model: values that follow from the sequence alone, so that every mix-up shows."""
-    return [torch.from_numpy(exact(s)) for s in sequences]
-
-
-def exact(sequence):
-    seed = int.from_bytes(sequence_key(sequence)[:7], "little")
-    return -np.random.default_rng(seed).random(int(sequence.mask.sum())).astype(np.float32)
-
-
-def counting(seen):
-    def compute(sequences):
-        seen.extend(sequences)
-        return numbers(sequences)
-
-    return compute
-
-
-def assert_holds(reference, rows):
-    sequences = [s for row in rows for s in (row.chosen, row.rejected)]
-    found = reference.keys.gather(reference.parts, sequences, "missing")
-    np.testing.assert_array_equal(found, np.concatenate([exact(s) for s in sequences]))
-
-
-def only_shard(cache):
-    (path,) = cache.folder.glob("*.safetensors")
-    return path
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -314,91 +273,3 @@ def test_the_root_is_given_or_of_the_environment_or_of_the_user(monkeypatch, tmp
     monkeypatch.delenv("ASSENT_CACHE")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert default_root() == tmp_path / ".cache" / "assent" / "reference"
-
-
-def age(path, days):
-    then = time.time() - 86400 * days
-    os.utime(path, (then, then))
-
-
-def test_old_models_one_model_and_abandoned_files_are_removed(tmp_path):
-    old, new = cache_at(tmp_path, "old"), cache_at(tmp_path, "new")
-    for cache in (old, new):
-        build(pair_rows(2), numbers, cache)
-    for path in (*old.folder.iterdir(), old.folder):
-        age(path, 10)
-    left, fresh = new.folder / ".x.safetensors.0.part", new.folder / ".y.safetensors.0.part"
-    for path in (left, fresh):
-        path.write_bytes(b"half")
-    age(left, 1)
-    assert len(new.open().keys) == 4
-    assert clean(tmp_path).to_json() == {"models": 0, "files": 1, "bytes": 4}
-    assert not left.exists() and fresh.exists() and old.folder.exists()
-    kept = {one.name: one for one in survey(tmp_path)}
-    assert kept["old"].idle_days == pytest.approx(10, abs=0.01) and kept["new"].idle_days < 0.01
-    assert clean(tmp_path, older_than=9.0).models == 1 and not old.folder.exists()
-    assert clean(tmp_path, older_than=9.0, key=new.fingerprint.key[:6]).models == 0
-    with pytest.raises(AssentError, match=r"0 models of .* expected one"):
-        clean(tmp_path, key="zz")
-    assert clean(tmp_path, key=new.fingerprint.key[:6]).models == 1 and survey(tmp_path) == []
-    assert survey(tmp_path / "nowhere") == [] and clean(tmp_path / "nowhere").models == 0
-
-
-def test_reading_an_old_model_makes_it_young(tmp_path):
-    cache = cache_at(tmp_path)
-    build(pair_rows(2), numbers, cache)
-    for path in (*cache.folder.iterdir(), cache.folder):
-        age(path, 10)
-    cache.open()
-    assert clean(tmp_path, older_than=1.0).models == 0
-
-
-KILLED = """
-import sys, time
-sys.path[:0] = [{here!r}]
-from test_cache import build, cache_at, numbers, pair_rows
-
-def slowly(sequences):
-    time.sleep(0.004)
-    return numbers(sequences)
-
-print("ready", flush=True)
-build(pair_rows(300, seed=3), slowly, cache_at({root!r}), tokens_per_batch=40, flush_tokens=60)
-print("done", flush=True)
-"""
-
-
-def start(root):
-    code = KILLED.format(here=str(HERE), root=str(root))
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "ready\n"
-    return process
-
-
-@pytest.mark.slow
-def test_builders_killed_at_random_points_lose_nothing(tmp_path):
-    rows, draw, done, kills = pair_rows(300, seed=3), random.Random(0), 0, 0
-    for _ in range(8):
-        process = start(tmp_path)
-        time.sleep(draw.uniform(0.02, 0.5))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
-        kills += process.returncode == -signal.SIGKILL
-        found = len(cache_at(tmp_path).open(always=True).keys)  # whole files only, and never fewer than before
-        assert found >= done
-        done = found
-    assert kills >= 4 and done > 0
-    built = build(rows, numbers, cache_at(tmp_path))
-    assert built.found >= done and built.found + built.computed == 600
-    assert_holds(built.reference, rows)
-
-
-@pytest.mark.slow
-def test_several_writers_at_once_agree(tmp_path):
-    processes = [start(tmp_path) for _ in range(3)]
-    for process in processes:
-        assert process.stdout.read() == "done\n" and process.wait() == 0
-        process.stdout.close()
-    assert_holds(cache_at(tmp_path).open(always=True), pair_rows(300, seed=3))
-    assert not list(tmp_path.rglob("*.part"))
