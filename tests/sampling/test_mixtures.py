@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from assent import AssentError
-from assent.sampling import Completion, ModelGenerator, SamplingSettings, SequenceMixture, best_of
+from assent.sampling import Alternating, Completion, ModelGenerator, SamplingSettings, SequenceMixture, best_of
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scoring"))
 from families import model_of
@@ -33,6 +34,16 @@ def test_a_share_of_whole_completions_is_the_other_models() -> None:
         assert [m.ids.tolist() for m in whole] == [m.ids.tolist() for m in expected]
     with pytest.raises(AssentError, match="share of a mixture is -1"):
         SequenceMixture(own, other, -1)
+
+
+def test_two_models_take_turns() -> None:
+    own, other = (ModelGenerator(model_of("LlamaConfig", seed=seed), END) for seed in (0, 5))
+    settings = SamplingSettings(max_new_tokens=4)
+    found = Alternating(own, other).generate([PROMPT, PROMPT[:2]], 3, settings)
+    assert [(m.prompt, m.sample) for m in found] == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]
+    first, second = own.generate([PROMPT], 2, settings), other.generate([PROMPT], 1, replace(settings, seed=1))
+    expected = [first[0], second[0], first[1]]
+    assert [m.ids.tolist() for m in found[:3]] == [m.ids.tolist() for m in expected]
 
 
 def made(prompt: int, sample: int) -> Completion:

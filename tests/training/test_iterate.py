@@ -255,6 +255,18 @@ def test_kill_at_random_points(source: str, files: Path, tmp_path: Path) -> None
         assert a.equals(b)
 
 
+def test_xpo_compares_a_sample_of_the_policy_with_one_of_the_reference(files: Path, tmp_path: Path) -> None:
+    found = run(
+        files, tmp_path / "out", "xpo(alpha=0.01)", source="online", samples=2, mixture="alternate", pairing="random"
+    )
+    data = rounds.read(tmp_path / "out" / "rounds" / "round-001")
+    for own, other in data.completions:
+        assert (own.sample, other.sample) == (0, 1)
+    for row in found.trainer.train_dataset.rows:
+        assert {row.columns["from_reference_chosen"], row.columns["from_reference_rejected"]} == {0.0, 1.0}
+    assert found.steps == 4
+
+
 @pytest.mark.parametrize("objective", ["grpo(beta=0.01)", "rloo(beta=0.01)"])
 def test_policy_gradients_raise_the_reward(objective: str, files: Path, tmp_path: Path) -> None:
     run(files, tmp_path / "out", objective, source="online", rounds=6, samples=8, learning_rate=3e-2)

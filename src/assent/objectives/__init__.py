@@ -2,6 +2,7 @@
 
 from assent.objectives.algebra import Sum
 from assent.objectives.alphapo import AlphaPO
+from assent.objectives.anchored import Anchored
 from assent.objectives.aot import AOT, AOTUnpaired
 from assent.objectives.apo import APODown, APOZero, APOZeroUnpaired
 from assent.objectives.asft import ASFT
@@ -21,6 +22,7 @@ from assent.objectives.f_dpo import FDPO
 from assent.objectives.flex_dpo import FlexDPO
 from assent.objectives.gamma_dpo import GammaDPO
 from assent.objectives.ipo import IPO
+from assent.objectives.ipo_soft import IPOSoft
 from assent.objectives.kto import KTO
 from assent.objectives.ld_dpo import LDDPO
 from assent.objectives.mapl import MAPLInter, MAPLIntra
@@ -29,6 +31,7 @@ from assent.objectives.moving import MovingReference
 from assent.objectives.nca import NCA, InfoNCA, NCAGroup
 from assent.objectives.npo import NPO, GradientAscent, SimNPO
 from assent.objectives.odpo import ODPO
+from assent.objectives.optimism import Optimism
 from assent.objectives.orpo import ORPO
 from assent.objectives.osp import osp_reconstructed
 from assent.objectives.parse import parse
@@ -82,6 +85,7 @@ __all__ = [
     "APOZero",
     "APOZeroUnpaired",
     "AlphaPO",
+    "Anchored",
     "BCOPair",
     "BetaDPO",
     "BradleyTerry",
@@ -95,6 +99,7 @@ __all__ = [
     "GammaDPO",
     "GradientAscent",
     "Hinge",
+    "IPOSoft",
     "InfoNCA",
     "LengthDPO",
     "MAPLInter",
@@ -104,6 +109,7 @@ __all__ = [
     "NCAGroup",
     "Need",
     "Objective",
+    "Optimism",
     "PairwiseObjective",
     "PlackettLuce",
     "Rationale",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from assent.sampling.generation import Completion, Generator, ModelGenerator
-from assent.sampling.mixtures import SequenceMixture, best_of, geometric, linear
+from assent.sampling.mixtures import Alternating, SequenceMixture, best_of, geometric, linear
 from assent.sampling.settings import SamplingSettings
 from assent.sampling.texts import Texts
 
 __all__ = [
+    "Alternating",
     "Completion",
     "Generator",
     "ModelGenerator",

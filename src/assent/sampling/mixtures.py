@@ -63,6 +63,23 @@ class SequenceMixture:
         return [b if coin else a for coin, a, b in zip(coins, *sides, strict=True)]
 
 
+@dataclass(frozen=True)
+class Alternating:
+    """Even-numbered completions of ``policy``, odd-numbered ones of ``other``: pairs of one each (XPO, 2405.21046)."""
+
+    policy: Generator
+    other: Generator
+    name: str = "alternating"
+
+    def generate(self, prompts: Sequence[np.ndarray], count: int, settings: SamplingSettings) -> list[Completion]:
+        halves = (count + 1) // 2, count // 2
+        own = self.policy.generate(prompts, halves[0], settings)
+        apart = replace(settings, seed=settings.seed + 1)  # equal models must not draw equal completions
+        others = self.other.generate(prompts, halves[1], apart) if halves[1] else []
+        found = [replace(m, sample=2 * m.sample) for m in own] + [replace(m, sample=2 * m.sample + 1) for m in others]
+        return sorted(found, key=lambda m: (m.prompt, m.sample))
+
+
 def best_of(completions: Sequence[Completion], scores: Sequence[float]) -> list[Completion]:
     """The completion of the highest score of each prompt, the first of equal ones; scores of NaN lose to all others.
 

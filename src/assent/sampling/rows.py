@@ -17,7 +17,10 @@ from assent.sampling.texts import Texts
 
 
 def pair_rows(found: Round, annotators: Sequence[str]) -> list[TokenPair]:
-    """The pairs in tokens, with columns score, win_rate and old_logp of either side; old_logp [nats] as it was drawn."""
+    """The pairs in tokens, with columns score, win_rate and old_logp of either side; old_logp [nats] as it was drawn.
+
+    from_reference of either side where completions alternate between policy and reference.
+    """
     index = {name: i for i, name in enumerate(annotators)}
     rows = []
     for group, made, ids in zip(found.groups, found.completions, found.prompt_ids, strict=True):
@@ -26,7 +29,13 @@ def pair_rows(found: Round, annotators: Sequence[str]) -> list[TokenPair]:
             labels = tuple((index[label.annotator], label.p, label.weight, False) for label in pair.labels)
             weight = sum(label.weight for label in pair.labels)
             target = sum(label.weight * label.p for label in pair.labels) / weight
-            rows.append(TokenPair(*sides, weight, target, labels, _columns(group, made, pair), len(rows)))
+            columns = _columns(group, made, pair)
+            if found.about.get("mixture") == "alternate":  # whose completion it is: the policy's have even numbers
+                columns |= {
+                    f"from_reference_{side}": float(made[k].sample % 2)
+                    for side, k in (("chosen", pair.chosen), ("rejected", pair.rejected))
+                }
+            rows.append(TokenPair(*sides, weight, target, labels, columns, len(rows)))
     return rows
 
 

@@ -17,7 +17,16 @@ from assent.errors import AssentError
 from assent.judges import Judge
 from assent.objectives import Objective
 from assent.records import Content
-from assent.sampling import ModelGenerator, SamplingSettings, SequenceMixture, Texts, geometric, linear, rounds
+from assent.sampling import (
+    Alternating,
+    ModelGenerator,
+    SamplingSettings,
+    SequenceMixture,
+    Texts,
+    geometric,
+    linear,
+    rounds,
+)
 from assent.sampling.judged import Counts, PairingRule, draft, judged
 from assent.sampling.rounds import Round
 from assent.training.arguments import Settings
@@ -50,17 +59,20 @@ def generator_of(policy: nn.Module, reference: Any, texts: Texts, settings: Sett
         return own
     kind, _, number = settings.mixture.partition(":")
     try:
-        share = float(number)
+        share = float(number) if kind != "alternate" else 0.5
     except ValueError:
         kind = ""
-    if kind not in ("geometric", "linear", "sequence"):
-        raise AssentError(f"mixture is {settings.mixture!r}; expected geometric:SHARE, linear:SHARE or sequence:SHARE")
+    if kind not in ("geometric", "linear", "sequence", "alternate") or (kind == "alternate" and number):
+        raise AssentError(
+            f"mixture is {settings.mixture!r}; expected geometric:SHARE, linear:SHARE, sequence:SHARE or alternate"
+        )
     if reference is None or not hasattr(reference, "model"):
         raise AssentError(
             "a mixture samples from the reference too, as a second model; train all weights, or leave it out"
         )
-    if kind == "sequence":
-        return SequenceMixture(own, ModelGenerator(reference.model, texts.end), share)
+    if kind in ("sequence", "alternate"):
+        other = ModelGenerator(reference.model, texts.end)
+        return Alternating(own, other) if kind == "alternate" else SequenceMixture(own, other, share)
     mixing = (geometric if kind == "geometric" else linear)(share)
     return ModelGenerator(policy, texts.end, (reference.model, mixing), progress=progress)
 

@@ -37,7 +37,8 @@ class SourceSettings:
     top_p: float | None = _arg(None, "nucleus of sampling; 1 unless given")
     sampling_batch_size: int | None = _arg(None, "completions that are decoded together; 128 unless given")
     mixture: str | None = _arg(
-        None, "sample from policy and reference mixed: geometric:SHARE, linear:SHARE (each token) or sequence:SHARE"
+        None,
+        "sample from policy and reference mixed: geometric:SHARE, linear:SHARE (each token), sequence:SHARE, or alternate",
     )
 
 
