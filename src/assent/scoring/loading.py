@@ -29,7 +29,8 @@ class LoadedModel:
 
     stage: "full" trains all weights, "fresh" a new LoRA on the base, "continued" an adapter that was trained before.
     source: what was asked for.  base: the model under the adapter (the same as source without one).
-    notes: what loading decided and the user should know, one sentence each.
+    notes: what loading decided and the user should know, one sentence each.  fresh_head: a reward model whose head did not come
+    with the base.
     """
 
     model: nn.Module
@@ -39,6 +40,7 @@ class LoadedModel:
     adapter: str | None = None
     merged: bool = False
     notes: tuple[str, ...] = field(default_factory=tuple)
+    fresh_head: bool = False
 
     @property
     def trainable(self) -> int:
@@ -106,7 +108,8 @@ def load_policy(
         if merge:
             model, stage = lora_life.merge_adapter(model), "full"
             notes.append(f"the adapter {adapter} was merged into {base}")
-    if reward and adapter is None and not reward_model.has_head(model.config):
+    fresh = reward and not reward_model.has_head(model.config)
+    if fresh and adapter is None:
         notes.append(reward_model.fresh_note(model))
     if lora is not None:
         model, stage = lora_life.fresh_adapter(model, lora, reward), "fresh"
@@ -115,7 +118,7 @@ def load_policy(
         notes.append(f"all weights train in {name}: small steps round to nothing; dtype float32 keeps them")
     notes += _without_dropout(model, keep_lora=lora.dropout if lora else None)
     name = None if adapter is None else str(adapter)
-    return LoadedModel(model, stage, source, base, name, merge, tuple(notes))
+    return LoadedModel(model, stage, source, base, name, merge, tuple(notes), fresh)
 
 
 def from_memory(model: nn.Module, *, lora: LoraSpec | None = None, reward: bool = False) -> LoadedModel:
@@ -133,8 +136,10 @@ def from_memory(model: nn.Module, *, lora: LoraSpec | None = None, reward: bool 
     model.config.use_cache = False
     notes = (*_without_dropout(model), *([reward_model.fresh_note(model)] if made else []))
     if lora is not None:
-        return LoadedModel(lora_life.fresh_adapter(model, lora, reward), "fresh", name, name, notes=notes)
-    return LoadedModel(model, "full", name, name, notes=notes)
+        return LoadedModel(
+            lora_life.fresh_adapter(model, lora, reward), "fresh", name, name, notes=notes, fresh_head=made
+        )
+    return LoadedModel(model, "full", name, name, notes=notes, fresh_head=made)
 
 
 def load_reference(name_or_path: str | Path, **options: Any) -> SecondModel:

@@ -89,7 +89,10 @@ DEFAULTS: dict[str, Any] = {
 }
 """Where a run's defaults differ from those of transformers.  ``warmup_steps`` below 1 is a share of all steps."""
 
-LEARNING_RATES = {("preference", False): 1e-6, ("preference", True): 1e-5, ("sft", False): 2e-5, ("sft", True): 2e-4}
+LEARNING_RATES = {
+    ("preference", False): 1e-6, ("preference", True): 1e-5, ("sft", False): 2e-5, ("sft", True): 2e-4,
+    ("reward", False): 1e-5, ("reward", True): 1e-4,
+}  # fmt: skip
 """(kind of objective, LoRA) -> learning rate where none is given."""
 
 NOT_READ: dict[str, str] = {
@@ -255,6 +258,8 @@ def _evaluation(settings: Settings, given: Mapping[str, Any]) -> dict[str, Any]:
 def default_rate(objective: Objective, settings: Settings) -> float:
     """The learning rate where none is given: by kind of objective, and by whether an adapter is trained."""
     kind = "sft" if objective.data == "completions" else "preference"
+    if any(need.kind == "reward" for need in objective.needs):
+        kind = "reward"
     return LEARNING_RATES[kind, settings.lora_r is not None or settings.adapter is not None]
 
 
@@ -333,6 +338,9 @@ def _check_numbers(training: TrainingArguments) -> None:
 
 def _check_objective(settings: Settings, objective: Objective) -> None:
     """Refuse options that this objective does not read."""
+    from assent.training.reward_run import check_reward
+
+    check_reward(objective, settings.source)
     referenced = any(need.kind == "reference" for need in objective.needs)
     for name in ("reference", "reference_logp", "cache_dir"):
         if getattr(settings, name) is not None and not referenced:

@@ -25,7 +25,7 @@ library_name: {{ "peft" if f.adapter else "transformers" }}
 {%- if on_hub %}
 base_model: {{ f.base_model|yaml }}
 {%- endif %}
-pipeline_tag: text-generation
+pipeline_tag: {{ "text-classification" if f.reward else "text-generation" }}
 tags:
 - assent
 - preference-optimization
@@ -135,6 +135,8 @@ None.
 LIMITS = {
     "always": "The model follows the preferences in the data, with the tastes and biases of those who gave them; it was "
     "not tested for truth or safety.",
+    "reward": "The scores rank completions of one prompt as the preferences in the data do, with the tastes and biases of "
+    "those who gave them; scores of different prompts are not compared, and truth or safety was not tested.",
     "training": "The metrics above are of pairs like those trained on; they say nothing about other prompts.",
     "lcpo": "Reliabilities are estimates: with one annotator and no gold labels they rest on the model alone, and a "
     "flexible model that learns wrong labels by heart reads them as right.",
@@ -146,6 +148,7 @@ LIMITS = {
 class CardFacts:
     """All that the card says.
 
+    reward: a reward model.
     trained: words such as "all 1,234 parameters" or "LoRA".  events: (event, rows, sentence) of the data report.
     annotators: name -> labels.  reliability: name -> estimate, empty without LCPO.  start: the step-0 sentence.
     """
@@ -165,6 +168,7 @@ class CardFacts:
     command: str
     rows_held_out: int = 0
     adapter: bool = False
+    reward: bool = False
     start: str = ""
     tags: Sequence[str] = ()
     events: Sequence[tuple[str, int, str]] = ()
@@ -216,7 +220,7 @@ def render_card(facts: CardFacts) -> str:
 
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
     environment.filters |= {"cell": _text, "text": _text, "code": _code, "yaml": _yaml, "block": _block}
-    limits = [LIMITS["always"], LIMITS["training" if facts.rows_held_out else "no_eval"]]
+    limits = [LIMITS["reward" if facts.reward else "always"], LIMITS["training" if facts.rows_held_out else "no_eval"]]
     if facts.reliability:
         limits.append(LIMITS["lcpo"])
     annotators = sorted(facts.annotators.items(), key=lambda item: (-item[1], item[0]))

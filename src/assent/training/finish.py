@@ -127,8 +127,11 @@ def card(
         title=found.output_dir.name or "model",
         base_model=loaded.base,
         objective=str(found.objective),
-        trained=f"{what} {loaded.trainable:,} parameters" + (", merged at the end" if settings.merge else ""),
+        trained=("a reward model, " if policy.reward else "")
+        + f"{what} {loaded.trainable:,} parameters"
+        + (", merged at the end" if settings.merge else ""),
         reference="none: the objective reads no reference" if reference is None else reference.name,
+        reward=policy.reward,
         data=records.source,
         data_hash=records.fingerprint,
         rows_read=records.n_rows,

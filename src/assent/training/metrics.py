@@ -43,8 +43,9 @@ def _spread(scores: GroupScores, value: Tensor) -> Tensor:
 class Metrics:
     """Weighted sums of metrics since they were last read.  A row of weight w counts as w rows.
 
-    rewards/* in nats (the objective's implicit rewards), rewards/accuracies the share of pairs whose chosen reward is
-    larger (ties half), logps/* in nats per sequence, lcpo/noise_rate the mean of 1 - P(a label is right).
+    rewards/* in nats (the objective's implicit rewards, or a reward model's scores), rewards/accuracies the share of pairs
+    whose chosen reward is larger (ties half), logps/* in nats per sequence, lcpo/noise_rate the mean of
+    1 - P(a label is right).
     """
 
     def __init__(self, objective: Objective) -> None:
@@ -74,9 +75,9 @@ class Metrics:
             "rewards/rejected": rejected,
             "rewards/margins": margin,
             "rewards/accuracies": (margin > 0).to(margin) + 0.5 * (margin == 0).to(margin),
-            "logps/chosen": scores.chosen.logp,
-            "logps/rejected": scores.rejected.logp,
         }
+        if "reward" not in scores.chosen.columns:  # a reward model gives no log-probability
+            values |= {"logps/chosen": scores.chosen.logp, "logps/rejected": scores.rejected.logp}
         found = {name: ((weight * value).sum(), count) for name, value in values.items()}
         for i, (term, key) in enumerate(self.terms):
             name = "lcpo/noise_rate" if i == 0 else f"lcpo/{i}/noise_rate"

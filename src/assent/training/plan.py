@@ -167,6 +167,8 @@ def plan(model: Any, data: Any, objective: str | Objective = "dpo()", output_dir
     for name in ("fsdp", "deepspeed"):
         if getattr(training, name):
             raise AssentError(f"{name} is set, and plan knows one process with a whole model; leave it out of the plan")
+    if any(need.kind == "reward" for need in objective.needs):
+        raise AssentError(f"{objective!s} trains a reward model, and plan knows policies; start with a small max_steps")
     if headed := sorted(str(need) for need in objective.needs if need.kind in ("mask", "head")):
         raise AssentError(
             f"{objective!s} trains {headed[0]}, whose passes plan does not know; plan the objective without it"

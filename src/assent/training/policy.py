@@ -28,10 +28,12 @@ from assent.scoring.loading import (
 from assent.scoring.lora import LoraSpec, is_adapter
 from assent.scoring.protocol import check_needs
 from assent.scoring.reference import AdapterDisabled, Precomputed, Reference, SecondModel
+from assent.scoring.reward import RewardScorer
 from assent.training.arguments import Settings
 from assent.training.caching import cached, in_memory, other_reference, uncacheable
 from assent.training.checks import check_masks
 from assent.training.progress import counting, say
+from assent.training.reward_run import reads_reward, with_scorer
 from assent.training.token_tables import promised_columns, token_tables
 
 LIVE_TOLERANCE, HALF_TOLERANCE = 1e-6, 2e-2
@@ -42,15 +44,20 @@ _HALF = (torch.bfloat16, torch.float16)
 
 @dataclass(frozen=True)
 class Policy:
-    """A policy with its scorer.  same: whether policy and reference start as the same weights."""
+    """A policy, or a reward model, with its scorer.  same: whether policy and reference start as the same weights."""
 
     loaded: LoadedModel
-    scorer: CausalLMScorer
+    scorer: CausalLMScorer | RewardScorer
     same: bool
 
     @property
     def model(self) -> nn.Module:
         return self.loaded.model
+
+    @property
+    def reward(self) -> bool:
+        """Whether it is a reward model."""
+        return isinstance(self.scorer, RewardScorer)
 
 
 def tokenizer_of(settings: Settings) -> Any:
@@ -81,15 +88,15 @@ def lora_of(settings: Settings) -> LoraSpec | None:
     )
 
 
-def load(settings: Settings) -> LoadedModel:
-    """The policy as it starts.  A model in memory is copied, so that every run of it starts alike."""
+def load(settings: Settings, reward: bool = False) -> LoadedModel:
+    """The policy, or reward model, as it starts.  A model in memory is copied, so that every run of it starts alike."""
     if isinstance(settings.model, nn.Module):
         for name in ("dtype", "attn_implementation", "adapter", "load_in_4bit", "trust_remote_code"):
             if getattr(settings, name):
                 raise AssentError(
                     f"{name} is read when a model is loaded, and the model is an object in memory; leave it out"
                 )
-        return from_memory(settings.model, lora=lora_of(settings))
+        return from_memory(settings.model, lora=lora_of(settings), reward=reward)
     adapted = settings.lora_r is not None or settings.adapter is not None or is_adapter(settings.model)
     return load_policy(
         settings.model,
@@ -99,6 +106,7 @@ def load(settings: Settings) -> LoadedModel:
         adapter=settings.adapter,
         quantization="4bit" if settings.load_in_4bit else None,
         trust_remote_code=settings.trust_remote_code,
+        reward=reward,
     )
 
 
@@ -112,10 +120,12 @@ def make(
     log-probabilities are taken from the cache or computed now.  table: they were computed before.  tables: token columns that
     came with the rows.
     """
-    loaded = load(settings)
+    loaded = load(settings, reads_reward(objective))
     if loaded.stage == "full" and settings.merge:
         raise AssentError("merge needs an adapter; give lora_r or adapter, or leave merge out")
     check_vocabulary(loaded.model, tokenizer)
+    if reads_reward(objective):
+        return Policy(*with_scorer(loaded, objective, tokenizer), False)
     referenced = any(need.kind == "reference" for need in objective.needs)
     any_live = AdapterDisabled() if referenced else None  # stands for the reference, whose pass may take long
     promised = dict.fromkeys({*promised_columns(settings), *(tables or {})})
