@@ -23,7 +23,9 @@ SLUGS = (
     "spo-degree",
     "srpo",
     "bco",
+    "sem-dpo",
     "tgdpo",
+    "rationales",
 )
 """One slug a paper: ``assent/papers/<slug>.py``, _ for -, defines ``PAPER``."""
 
