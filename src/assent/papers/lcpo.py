@@ -179,6 +179,6 @@ PAPER = Paper(
     arxiv="2509.24159",
     objective="lcpo(dpo())",
     statements=(calibrated_margins, population_operator, two_annotators, crowd, policy, *lcpo_limits.STATEMENTS),
-    formula_tests=("tests/robust/test_lcpo_sheet.py",),
+    formula_tests=("tests/robust/test_lcpo_sheet.py", "tests/robust/test_lcpo_pooling.py"),
     model_tests=("tests/papers/test_lcpo_model.py",),
 )
