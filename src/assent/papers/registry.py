@@ -26,6 +26,7 @@ SLUGS = (
     "sem-dpo",
     "tgdpo",
     "rationales",
+    "mapl",
 )
 """One slug a paper: ``assent/papers/<slug>.py``, _ for -, defines ``PAPER``."""
 
