@@ -11,6 +11,7 @@ _CHECKED = (
     "assent.scores",
     "assent.objectives",
     "assent.weighting",
+    "assent.logic",
     *(f"assent.robust.{name}" for name in ("lcpo", "reliability", "smooth", "unbiased")),  # the estimator runs too hot
 )
 jaxtyping.install_import_hook(list(_CHECKED), "typecheck.check")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from assent._version import __version__
 from assent.errors import AssentError
+from assent.logic import Logic
 from assent.objectives import (
     AOT,
     ASFT,
@@ -15,6 +16,7 @@ from assent.objectives import (
     DPOP,
     EXO,
     FDPO,
+    GRPO,
     IPO,
     KTO,
     LDDPO,
@@ -22,6 +24,7 @@ from assent.objectives import (
     NPO,
     ODPO,
     ORPO,
+    RLOO,
     SFT,
     SPPO,
     SRPO,
@@ -105,6 +108,7 @@ __all__ = [
     "DPOP",
     "EXO",
     "FDPO",
+    "GRPO",
     "IPO",
     "KTO",
     "LCPO",
@@ -113,6 +117,7 @@ __all__ = [
     "NPO",
     "ODPO",
     "ORPO",
+    "RLOO",
     "SFT",
     "SPPO",
     "SRPO",
@@ -150,6 +155,7 @@ __all__ = [
     "Label",
     "Labels",
     "LengthDPO",
+    "Logic",
     "MAPLInter",
     "MAPLIntra",
     "MarginWeighted",

@@ -1,0 +1,17 @@
+"""The links from rho to a loss: convex functions of rho and beta, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+from torch.nn.functional import relu
+
+from assent.objectives.primitives import logistic, squared_error
+
+LINKS: dict[str, Callable[[Tensor, float], Tensor]] = {
+    "logistic": lambda rho, beta: logistic(beta * rho),
+    "hinge": lambda rho, beta: relu(beta - rho),
+    "squared": lambda rho, beta: squared_error(rho, 1 / (2 * beta)),
+}
+"""-log sigmoid(beta rho); max(0, beta - rho); (rho - 1 / (2 beta))^2."""
