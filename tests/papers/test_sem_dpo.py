@@ -14,7 +14,7 @@ def test_population():
     assert min(v for k, v in claims["similarity_rises"].measured.items() if "error" not in k) > 0
     assert max(v for k, v in claims["preference_rises"].measured.items() if "error" not in k) < 0
     assert claims["shaped_reward"].outcome == "supported" and claims["symmetric_weight"].outcome == "supported"
-    assert 0.35 < claims["figures"].measured["cosine, alpha 0"] < 0.55
+    assert 0.2 < claims["figures"].measured["cosine, alpha 0"] < 0.6
 
 
 def test_gold():
