@@ -27,6 +27,7 @@ SLUGS = (
     "tgdpo",
     "rationales",
     "mapl",
+    "asft",
 )
 """One slug a paper: ``assent/papers/<slug>.py``, _ for -, defines ``PAPER``."""
 

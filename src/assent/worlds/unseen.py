@@ -27,13 +27,13 @@ def geometry(objective: Objective, steps: Sequence[int], lr: float = 0.5) -> Ten
     features = torch.zeros(RESPONSES, 3, dtype=torch.float64)
     features[:3, :2] = torch.tensor([[1.0, 0.5], [1.0, -0.5], [0.0, 2.0]])
     theta, path = torch.zeros(3, dtype=torch.float64, requires_grad=True), []
-    ref = torch.full((1,), 0.1, dtype=torch.float64).log()
+    ref, length = torch.full((1,), 0.1, dtype=torch.float64).log(), torch.ones(1, dtype=torch.float64)
     for step in range(steps[-1] + 1):
         logp = (features @ theta).log_softmax(0)
         if step in steps:
             path.append(logp.detach()[:3].exp())
         (slope,) = torch.autograd.grad(
-            objective(PairScores(Scores(logp[:1], ref), Scores(logp[1:2], ref))).sum(), theta
+            objective(PairScores(Scores(logp[:1], ref, length), Scores(logp[1:2], ref, length))).sum(), theta
         )
         theta = (theta - lr * slope).detach().requires_grad_(True)
     return torch.stack(path)
