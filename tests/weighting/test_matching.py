@@ -46,3 +46,16 @@ def test_bad_input() -> None:
             matching_weights(prompts, label)
     with pytest.raises(AssentError, match="low is 2"):
         matching_weights(x, y, low=2.0)
+
+
+def test_weights_are_repetitions_and_new_prompts_are_read_off() -> None:
+    x = torch.tensor([[0.0], [1.0], [0.0], [1.0]], dtype=torch.float64)
+    y, times = torch.tensor([1.0, 1.0, 0.0, 0.0], dtype=torch.float64), torch.tensor([3, 1, 1, 3])
+    weighted = matching_weights(x, y, weight=times.double(), ridge=1e-9)
+    repeated = matching_weights(x.repeat_interleave(times, 0), y.repeat_interleave(times), ridge=1e-9)
+    torch.testing.assert_close(weighted.repeat_interleave(times), repeated, rtol=1e-9, atol=1e-9)
+    # p(0 | liked) / p(0 | disliked) = (3/4) / (1/4), and the reverse at 1, bounded below by 1/2; half way the odds are even
+    torch.testing.assert_close(weighted, torch.tensor([1.0, 1.0, 3.0, 0.5], dtype=torch.float64), rtol=1e-6, atol=1e-6)
+    at = torch.tensor([[0.0], [0.5], [1.0]], dtype=torch.float64)
+    found = matching_weights(x, y, weight=times.double(), at=at, ridge=1e-9, low=0.0)
+    torch.testing.assert_close(found, torch.tensor([3.0, 1.0, 1 / 3], dtype=torch.float64), rtol=1e-6, atol=1e-6)

@@ -16,6 +16,9 @@ from assent.objectives.shift import Shifted
 from assent.scores import PairScores, Scores
 from assent.shapes import PerCompletion, PerPair
 
+PROMPTS = "prompts"
+"""The matching column that a training run computes where the data have none."""
+
 
 @register
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class BCO(Shifted, LabelledObjective):
         ("row", the author's code).  Balanced classes give twice the row mean.
     decay: what a step leaves of the running sums; 1 is the cumulative mean of the code, the paper's factor is [not found].
     match: column with W = p(prompt | liked) / p(prompt | disliked), which weighs disliked rows only; None is W = 1.
+        "prompts" is computed from the prompts before training, where the data have no such column.
     statistic: delta with this step's rewards ("step"), of the steps before ("previous"), or 0 ("none": plain BCE).
 
     At policy = reference the row mean is ln 2 (W = 1).
@@ -118,4 +122,6 @@ class BCOPair(Shifted, PairwiseObjective):
         return self.beta * scores.chosen.log_ratio, self.beta * scores.rejected.log_ratio
 
 
-explain_foreign("bco", "prompt_sample_size", "the density ratio is a column here: bco(match='COLUMN')")
+explain_foreign(
+    "bco", "prompt_sample_size", "the density ratio is a column here: bco(match='COLUMN'), or match='prompts'"
+)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -32,6 +33,25 @@ def predicting(model: nn.Module, sequences: Sequence[Any], pad_token_id: int) ->
     """States [layers, T, d] of every layer at the places that predict the counted tokens, sequence by sequence."""
     batch, states = run(model, sequences, pad_token_id)
     return at_least_float32(torch.stack([state[batch.row, batch.position - 1] for state in states]))
+
+
+def prompt_ends(model: nn.Module, sequences: Sequence[Any], pad_token_id: int) -> Tensor:
+    """States [C, d] of the last layer at each sequence's last prompt token; the completions are not run."""
+    batch, states = run(model, [_Prompt.of(s) for s in sequences], pad_token_id)
+    return at_least_float32(states[-1][batch.row, batch.position - 1])
+
+
+class _Prompt(NamedTuple):
+    """A prompt with one token after it, which alone counts."""
+
+    ids: np.ndarray
+    prompt_length: int
+    mask: np.ndarray
+
+    @staticmethod
+    def of(sequence: Any) -> _Prompt:
+        size = sequence.prompt_length
+        return _Prompt(sequence.ids[: size + 1], size, np.arange(size + 1) == size)
 
 
 def last(model: nn.Module, sequences: Sequence[Any], pad_token_id: int) -> Tensor:

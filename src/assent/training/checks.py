@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,9 +22,13 @@ from assent.weighting.masked import Masked
 _CHUNK = 512
 
 
-def check_columns(objective: Objective, rows: Sequence[Any], source: str) -> None:
-    """Refuse rows without a column that the objective reads; AssentError names the column, how many rows, and the objective."""
-    for name in wanted_columns(need.name for need in objective.needs if need.kind == "column"):
+def check_columns(objective: Objective, rows: Sequence[Any], source: str, made: Collection[str] = ()) -> None:
+    """Refuse rows without a column that the objective reads; AssentError names the column, how many rows, and the objective.
+
+    made: columns that the run computes later.
+    """
+    names = wanted_columns(need.name for need in objective.needs if need.kind == "column")
+    for name in (name for name in names if name not in made):
         lacking = [row.index for row in rows if row.columns.get(name) is None]
         if lacking:
             there = ", ".join(sorted({column for row in rows[:_CHUNK] for column in row.columns})) or "none"

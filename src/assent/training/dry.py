@@ -11,6 +11,7 @@ from typing import Any
 from assent.objectives import Objective, RunInfo, parse
 from assent.training.arguments import resolve, training_fields
 from assent.training.batches import StepSampler, planned_steps
+from assent.training.matching import with_matching
 from assent.training.policy import Start, check_start, make
 from assent.training.prepare import Prepared, prepare
 
@@ -54,9 +55,12 @@ def dry_run(model: Any, data: Any, objective: str | Objective, output_dir: str, 
         len(prepared.rows), rows, training.seed if training.data_seed is None else training.data_seed,
         shuffle=getattr(training, "train_sampling_strategy", "random") == "random", drop_last=training.dataloader_drop_last,
     )  # fmt: skip
-    first = [prepared.rows[i] for i in next(iter(sampler))]
+    numbers = next(iter(sampler))
+    first = [prepared.rows[i] for i in numbers]
     live = dataclasses.replace(settings, reference_logp="live", cache_dir=None)  # nothing is written
     policy = make(live, training, objective, prepared.tokenizer, first)
+    prepared = with_matching(prepared, objective, policy, training)
+    first = [prepared.rows[i] for i in numbers]
     state = objective.init(RunInfo(prepared.annotators))
     start = check_start(policy, objective, state, first[:16], nullcontext)
     configuration = _shown(settings, training, objective, str(output_dir))

@@ -19,6 +19,7 @@ from assent.robust.reliability import mode_of, read_audit
 from assent.scoring.reference import Precomputed
 from assent.training.arguments import Settings
 from assent.training.checks import check_columns, check_labels
+from assent.training.matching import made_columns
 from assent.training.metrics import lcpo_terms
 from assent.training.policy import tokenizer_of
 from assent.training.progress import say
@@ -94,8 +95,9 @@ def prepare(
     _show_unaudited(objective, names)
     train_rows = as_read(tokens, objective)
     check_labels(objective, train_rows, records.source)
-    check_columns(objective, train_rows, records.source)
-    check_columns(objective, eval_rows or (), str(settings.eval_data))
+    made = made_columns(objective, [*train_rows, *(eval_rows or ())])
+    check_columns(objective, train_rows, records.source, made)
+    check_columns(objective, eval_rows or (), str(settings.eval_data), made)
     return Prepared(train_rows, eval_rows, names or ("*",), tokenizer, records, report, tokens.max_length)
 
 

@@ -16,6 +16,7 @@ from assent.training.arguments import resolve
 from assent.training.checkpoints import load_state, prepare_output
 from assent.training.finish import TrainResult, card, full_disk, result, save
 from assent.training.interrupt import Interrupt
+from assent.training.matching import with_matching
 from assent.training.metrics import lcpo_terms
 from assent.training.policy import Policy, Start, check_start, make
 from assent.training.prepare import Prepared, prepare
@@ -75,6 +76,7 @@ def fit(
         )
         for note in policy.loaded.notes:
             say(note)
+        prepared = with_matching(prepared, objective, policy, training, own=refresh is not None)
         trainer, alarms = build(policy, prepared, objective, training, interrupt, output_dir)
         trainer.refresh = refresh
         start = _start(trainer, policy, objective)

@@ -16,14 +16,17 @@ def matching_weights(
     prompts: Float[Tensor, "n d"],
     label: Float[Tensor, n],
     *,
+    weight: Float[Tensor, n] | None = None,
+    at: Float[Tensor, "m d"] | None = None,
     ridge: float = 1e-3,
     low: float = 0.5,
     high: float = 10.0,
     unit_mean: bool = False,
-) -> Float[Tensor, n]:
+) -> Tensor:
     """W = p(prompt | liked) / p(prompt | disliked) of each row, the column that ``bco(match=...)`` reads; 1 where liked.
 
-    prompts: frozen embeddings of the prompts.  label: 1 liked, 0 disliked.  The ratio is the odds of a class-balanced logistic
+    prompts: frozen embeddings of the prompts.  label: 1 liked, 0 disliked.  weight: row weights.  at: give W of these prompts
+    [m] instead, each as that of a disliked row.  The ratio is the odds of a class-balanced logistic
     regression with an intercept; ridge: weight of half the squared coefficients per row.
     low, high: bounds of W; .5 and 10 are the author's code, and the lower one undoes the matching where prompts differ much:
     0 and inf leave W as it is.  unit_mean: divide by the mean over disliked rows, after the bounds.
@@ -36,16 +39,22 @@ def matching_weights(
         raise AssentError(
             f"matching_weights: low is {low!r}, high {high!r}, ridge {ridge!r}; expected 0 <= low <= 1 <= high, ridge > 0"
         )
-    balance = torch.where(y == 1, 0.5 / (y == 1).sum(), 0.5 / (y == 0).sum())
-    log_odds = _fit(torch.cat([x, torch.ones_like(x[:, :1])], 1), y, balance, ridge)
-    weight = torch.where(y == 1, 1.0, log_odds.exp().clamp(low, high))
-    if unit_mean:
-        weight = torch.where(y == 1, 1.0, weight / weight[y == 0].mean())
-    return weight.to(prompts.dtype)
+    mass = torch.ones_like(y) if weight is None else weight.double()
+    balance = 0.5 * mass / torch.where(y == 1, (mass * y).sum(), (mass * (1 - y)).sum())
+    found = _fit(_with_intercept(x), y, balance, ridge)
+    ratio = (_with_intercept(x) @ found).exp().clamp(low, high)
+    mean = (mass * (1 - y) * ratio).sum() / (mass * (1 - y)).sum() if unit_mean else 1.0
+    if at is not None:
+        return ((_with_intercept(at.double()) @ found).exp().clamp(low, high) / mean).to(prompts.dtype)
+    return torch.where(y == 1, 1.0, ratio / mean).to(prompts.dtype)
+
+
+def _with_intercept(x: Tensor) -> Tensor:
+    return torch.cat([x, torch.ones_like(x[:, :1])], 1)
 
 
 def _fit(x: Tensor, y: Tensor, balance: Tensor, ridge: float) -> Tensor:
-    """Log-odds [n] of a logistic regression by Newton's method; the last column, the intercept, is not shrunk."""
+    """Coefficients [d] of a logistic regression by Newton's method; the last column, the intercept, is not shrunk."""
     shrink = torch.full_like(x[0], ridge)
     shrink[-1] = 1e-12
     found = torch.zeros_like(x[0])
@@ -65,4 +74,4 @@ def _fit(x: Tensor, y: Tensor, balance: Tensor, ridge: float) -> Tensor:
         found = found - size * step
         if slope.abs().max() < _TOLERANCE:
             break
-    return x @ found
+    return found
