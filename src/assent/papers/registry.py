@@ -24,10 +24,12 @@ SLUGS = (
     "srpo",
     "bco",
     "sem-dpo",
+    "asft",
+    "rpo",
     "tgdpo",
     "rationales",
     "mapl",
-    "asft",
+    "sparsepo",
 )
 """One slug a paper: ``assent/papers/<slug>.py``, _ for -, defines ``PAPER``."""
 
