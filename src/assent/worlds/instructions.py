@@ -119,7 +119,7 @@ def naive_scores(world: World, theta: Tensor) -> PairScores:
 def agreement(
     theta: Tensor, truth: Tensor, seeds: Sequence[int], asked: int = 4, count: int = 4000
 ) -> tuple[Tensor, Tensor]:
-    """Shares of fresh pairs that theta [M, 22] orders as compliance with ``asked`` instructions does, and as truth does, [M]."""
+    """Shares of fresh pairs that theta [M, 22] orders as compliance with ``asked`` instructions, and as truth, [M] each."""
     found = []
     for g, own, true in zip(generators(seeds, 67), theta, truth, strict=True):
         (f1, a1), (f2, a2) = _responses(g, count), _responses(g, count)
