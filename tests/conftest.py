@@ -11,7 +11,7 @@ _CHECKED = (
     "assent.scores",
     "assent.objectives",
     "assent.weighting",
-    "assent.logic",
+    *(f"assent.logic.{name}" for name in ("cores", "links")),  # tables and programs run too hot
     *(f"assent.robust.{name}" for name in ("lcpo", "reliability", "smooth", "unbiased")),  # the estimator runs too hot
 )
 jaxtyping.install_import_hook(list(_CHECKED), "typecheck.check")

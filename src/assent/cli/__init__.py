@@ -19,6 +19,7 @@ VERBS = {
     "cache": "Keep a reference's log-probabilities on disk: build, info, verify, prune.",
     "objectives": "List every objective and wrapper, or write their pages.",
     "explain": "Explain one objective: formula, fields, limits, and its curve.",
+    "logic": "Read losses as formulas: show one, compare two, draw their lattice.",
     "report": "Write one HTML page about training runs.",
     "papers": "List the papers that have a page here, and how far each is shown to work.",
     "reproduce": "Check the statements of a paper on small worlds.",

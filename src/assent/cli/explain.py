@@ -21,6 +21,7 @@ def explain(
     An expression is drawn as it is; what is said of it is said of its outermost part.
     """
     from assent.cli.options import json_line
+    from assent.logic.standing import standing
     from assent.objectives import parse
     from assent.reporting import objective_facts as known
     from assent.reporting.objective_plot import curve
@@ -28,7 +29,7 @@ def explain(
     objective = parse(name) if "(" in name else known.example(name)
     own = objective.name if "(" in name else name
     found = known.facts(own) if own in known.names() else {"name": own}
-    found |= known.wants(objective)
+    found |= known.wants(objective) | {"logic": standing(objective)}
     drawn = curve(objective)
     if out is not None:
         _draw(objective, name, out)
@@ -44,6 +45,7 @@ def explain(
 
 
 def _text(own: str, text: str, found: dict[str, Any]) -> str:
+    from assent.cli.logic import standing_lines
     from assent.reporting import objective_facts as known
 
     lines = [text, ""]
@@ -51,6 +53,7 @@ def _text(own: str, text: str, found: dict[str, Any]) -> str:
         lines += [known.source_line(own), "", known.text_of(own), ""]
     lines.append("needs: " + (", ".join(found["needs"]) or "nothing but log-probabilities"))
     lines.append("state: " + (", ".join(found["state"]) or "none"))
+    lines += ["", *(line for place in found["logic"] for line in standing_lines(place))]
     lines += [f"elsewhere, {field}: {sentence}" for field, sentence in known.other_tools(own).items()]
     return "\n".join([*lines, ""])
 

@@ -23,7 +23,11 @@ _ACCESS = {
 
 def stop(sentence: str, code: int = 2) -> NoReturn:
     """Say why on stderr and end the process."""
-    print(f"assent: {' '.join(sentence.split())}", file=sys.stderr)
+    said, shown = sentence, ""
+    lines = sentence.split("\n")
+    if len(lines) > 2 and set(lines[-1].strip()) == {"^"}:  # a formula with its offending part marked keeps its columns
+        said, shown = "\n".join(lines[:-2]), "\n".join(["", *lines[-2:]])
+    print(f"assent: {' '.join(said.split())}{shown}", file=sys.stderr)
     raise SystemExit(code)
 
 

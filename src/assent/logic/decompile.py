@@ -73,9 +73,9 @@ class _Polynomial:
         """1 - product, or a sum of products."""
         start = self.at
         value = self.product()
+        if self.sign == "-" and value != _ALL:
+            raise self.error("only 1 minus a product can be read as a probability; expected 1 - t", start)
         if self.take("-"):
-            if value != _ALL:
-                raise self.error("only 1 minus a product can be read as a probability; expected 1 - t", start)
             return _ALL & ~self.product()
         while self.take("+"):
             first = self.at

@@ -29,7 +29,7 @@ _OPERATORS = {
     "(": ("(",), ")": (")",), "given": ("given",), "also": ("also",),
 }  # fmt: skip
 _MEANING = {spelling: name for name, spellings in _OPERATORS.items() for spelling in spellings}
-_TOKEN = re.compile(r"\s*(one-true|one-hot|<->|<=>|->|=>|&&|\|\||\w+|[^\s\w])")
+_TOKEN = re.compile(r"\s*(<->|<=>|->|=>|&&|\|\||\w+(?:-\w+)?|[^\s\w])")
 _SIGNS = {"-": "-", "none": "-", "check": "c", "c": "c", "cross": "x", "x": "x", "both": "b", "b": "b"}
 
 
@@ -142,7 +142,7 @@ class _Parser:
             return _Token("value", word, start, end)
         if word in _MEANING:
             return _Token(_MEANING[word], word, start, end)
-        if not re.fullmatch(r"\w+", word):
+        if not re.fullmatch(r"[\w-]+", word) or word == "-":
             raise pointed(
                 self.text, start, end, f"the sign {word!r} means nothing in a formula; use ~ & | ^ -> <-> ( )"
             )
@@ -245,11 +245,8 @@ class _Parser:
         if opened := self.take("("):
             value = self.equivalence()
             if not self.take(")"):
-                what = (
-                    "this parenthesis is never closed"
-                    if self.next.kind != "value"
-                    else "an operator or ) is missing after it"
-                )
+                missing = self.next.kind in ("value", "not", "(")
+                what = "an operator or ) is missing after this" if missing else "this parenthesis is never closed"
                 raise pointed(self.text, opened.start, opened.end, what)
             return value
         return self.refuse("a variable, a constant or an opening parenthesis is missing here")

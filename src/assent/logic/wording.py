@@ -83,7 +83,7 @@ def polynomial(variables: tuple[str, ...], mask: int) -> str:
     full = (1 << 2 ** len(variables)) - 1
     found = [_factored(variables, mask, order) for order in permutations(variables)]
     if mask not in (0, full):
-        found += ["1 - " + _closed(_factored(variables, full & ~mask, order)) for order in permutations(variables)]
+        found += ["1 - " + closed(_factored(variables, full & ~mask, order)) for order in permutations(variables)]
     return min(found, key=lambda text: (len(text), text.count("1 -")))
 
 
@@ -96,7 +96,7 @@ def _factored(variables: tuple[str, ...], mask: int, order: tuple[str, ...]) -> 
     high, low = split(variables, mask, name)
     p, rest = LETTERS.get(name, name), order[order.index(name) + 1 :]
     parts = [
-        letter if part == "1" else f"{letter} {_closed(part)}"
+        letter if part == "1" else f"{letter} {closed(part)}"
         for letter, half in ((p, high), (f"(1 - {p})", low))
         if (part := _factored(variables, half, rest)) != "0"
     ]
@@ -105,7 +105,7 @@ def _factored(variables: tuple[str, ...], mask: int, order: tuple[str, ...]) -> 
     return " + ".join(parts)
 
 
-def _closed(text: str) -> str:
+def closed(text: str) -> str:
     """A factor: in parentheses if it is a sum."""
     depth = 0
     for i, sign in enumerate(text):
@@ -127,5 +127,5 @@ def equation(table: Table) -> str:
     top, bottom = (polynomial(table.variables, mask) for mask in (table.check, table.cross))
     if bottom == "1":
         return top
-    wrap = bottom if bottom.isidentifier() or (bottom == _closed(bottom) and " " not in bottom) else f"({bottom})"
-    return f"{_closed(top)} / {wrap}"
+    wrap = bottom if bottom.isidentifier() or (bottom == closed(bottom) and " " not in bottom) else f"({bottom})"
+    return f"{closed(top)} / {wrap}"

@@ -10,7 +10,8 @@ from assent.errors import AssentError, did_you_mean
 from assent.objectives import DPO, Objective, PairwiseObjective, RunInfo, Wrapper, aliases, objectives
 from assent.objectives.registry import foreign
 
-SAMPLES = {"base": DPO(), "column": "confidence", "tokens": "mask", "a1": 1.0, "a2": 1.0, "gamma": 1.0}
+SAMPLES = {"base": DPO(), "column": "confidence", "tokens": "mask", "a1": 1.0, "a2": 1.0, "gamma": 1.0,
+           "formula": "M_l -> M_w given one-true"}  # fmt: skip
 """Values of fields without a default, to show an objective made of another one."""
 
 
