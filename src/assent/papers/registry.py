@@ -30,6 +30,7 @@ SLUGS = (
     "rationales",
     "mapl",
     "sparsepo",
+    "dpa-logic",
 )
 """One slug a paper: ``assent/papers/<slug>.py``, _ for -, defines ``PAPER``."""
 
