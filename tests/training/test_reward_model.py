@@ -86,11 +86,19 @@ def test_lcpo_with_prompts_views_end_to_end(files: Path, tmp_path: Path) -> None
 
 
 def test_cross_fitted_reward_models(files: Path, tmp_path: Path, capsys) -> None:
-    result = run(files, tmp_path / "out", "lcpo(bradley_terry(), reliability='crossfit')", num_train_epochs=2)
+    result = run(files, tmp_path / "out", "lcpo(bradley_terry(), reliability='crossfit')")
     assert "cross-fitting: 2 folds" in capsys.readouterr().err
     found = json.loads((tmp_path / "out" / "crossfit" / "reliabilities.json").read_text())
     assert set(found["annotators"]) == {"ann0", "ann1", "ann2"} == set(result.reliability)
     assert (tmp_path / "out" / "crossfit" / "fold-1" / "config.json").is_file()
+
+
+def test_micro_batches_change_nothing(files: Path, tmp_path: Path) -> None:
+    exact = {"dtype": "float64", "max_steps": 3, "save_strategy": "no"}
+    whole = run(files, tmp_path / "whole", MIXED, **exact)
+    for name, cut in (("rows", {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 4}),
+                      ("tokens", {"max_tokens_per_batch": 40})):  # fmt: skip
+        assert largest_difference(run(files, tmp_path / name, MIXED, **exact | cut).model, whole.model) < 1e-12
 
 
 def test_a_resumed_run_ends_with_the_same_weights(files: Path, tmp_path: Path) -> None:
