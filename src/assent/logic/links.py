@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from torch import Tensor
-from torch.nn.functional import relu
+from torch.nn.functional import relu, softplus
 
-from assent.objectives.primitives import logistic, squared_error
+from assent.objectives.primitives import squared_error
 
 LINKS: dict[str, Callable[[Tensor, float], Tensor]] = {
-    "logistic": lambda rho, beta: logistic(beta * rho),
+    "logistic": lambda rho, beta: softplus(rho * -beta),  # one operation less than through logistic()
     "hinge": lambda rho, beta: relu(beta - rho),
     "squared": lambda rho, beta: squared_error(rho, 1 / (2 * beta)),
 }
