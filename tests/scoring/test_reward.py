@@ -153,6 +153,15 @@ def test_an_adapter_trains_and_keeps_the_head(tmp_path: Path) -> None:
         load_policy(tmp_path / "base", adapter=tmp_path / "adapter")
 
 
+def test_a_trained_head_keeps_its_padding_token() -> None:
+    model, other = reward_model(), SimpleNamespace(pad_token_id=5, eos_token_id=1)
+    pad, notes = settle_padding(model, other, fresh=False)
+    assert pad == 2 == model.config.pad_token_id and "pads with token 2 and the tokenizer with 5" in notes[0]
+    assert settle_padding(model, other, fresh=True) == (5, []) and model.config.pad_token_id == 5
+    model.config.pad_token_id = None
+    assert settle_padding(model, TOKENIZER, fresh=False) == (2, [])
+
+
 def test_what_cannot_give_one_score_is_refused(tmp_path: Path) -> None:
     model = reward_model()
     with pytest.raises(AssentError, match="padded with token 0 and the reward model's pad_token_id is 2"):

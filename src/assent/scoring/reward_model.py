@@ -78,8 +78,13 @@ def settle_padding(model: nn.Module, tokenizer: Any, fresh: bool) -> tuple[int, 
     """
     config = model.config.get_text_config() if hasattr(model.config, "get_text_config") else model.config
     own, notes = pad_of(model.config), []
-    if fresh or own is None:
+    if fresh or own is None or own < 0:
         config.pad_token_id = own = tokenizer.pad_token_id
+    if own != tokenizer.pad_token_id:
+        notes.append(
+            f"the reward model pads with token {own} and the tokenizer with {tokenizer.pad_token_id}: scores of batches "
+            "that the tokenizer padded are read at the wrong place"
+        )
     if own == tokenizer.eos_token_id:
         notes.append(
             "padding and EOS are one token: the score is read at the token before the EOS, as transformers does"
