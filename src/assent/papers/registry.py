@@ -31,6 +31,7 @@ SLUGS = (
     "mapl",
     "sparsepo",
     "dpa-logic",
+    "egpo",
 )
 """One slug a paper: ``assent/papers/<slug>.py``, _ for -, defines ``PAPER``."""
 
