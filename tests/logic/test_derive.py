@@ -77,3 +77,22 @@ def test_a_search_keeps_one_of_each_function_and_the_cheapest() -> None:
     assert [f.table for f in again] == [f.table for f in found], "drawn alike"
     all_of_two = search(space(variables=POLICY))
     assert 100 < len(all_of_two) <= 225, "225 are defined; some are one function"
+
+
+def test_a_small_step_moves_both_sides_as_the_slopes_foretell() -> None:
+    """Random losses of four variables on random softmax policies: first-order signs from a, b and the gradients alone."""
+    g = torch.Generator().manual_seed(3)
+    phi = torch.randn(8, 6, 4, generator=g, dtype=torch.float64)
+    start = torch.zeros(8, 6, dtype=torch.float64).log_softmax(1)
+    g_w, g_l = phi[:, 0] - phi.mean(1), phi[:, 1] - phi.mean(1)
+    inner, w_sq, l_sq = ((x * y).sum(1) for x, y in ((g_w, g_l), (g_w, g_w), (g_l, g_l)))
+    reference = torch.rand(2, 8, generator=g, dtype=torch.float64).log()
+    checked = 0
+    for table in space().tables(25, seed=4):
+        a, b = slopes(table, {"M_w": start[:, 0], "M_l": start[:, 1], "R_w": reference[0], "R_l": reference[1]})
+        moved = torch.einsum("mkd,md->mk", phi, 1e-6 * (a[:, None] * g_w - b[:, None] * g_l)).log_softmax(1) - start
+        for told, seen in ((a * w_sq - b * inner, moved[:, 0]), (a * inner - b * l_sq, moved[:, 1])):
+            clear = told.abs() > 1e-3
+            assert (told.sign() == seen.sign())[clear].all(), table.marks
+            checked += int(clear.sum())
+    assert checked > 200
