@@ -32,6 +32,7 @@ SLUGS = (
     "sparsepo",
     "dpa-logic",
     "egpo",
+    "inpo",
 )
 """One slug a paper: ``assent/papers/<slug>.py``, _ for -, defines ``PAPER``."""
 
