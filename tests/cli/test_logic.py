@@ -61,7 +61,7 @@ def test_mistakes_keep_their_marks(capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, said in (
         (["shw"], "did you mean 'show'"),
         (["compare", "CPO"], "takes 2 losses; got 1"),
-        (["show", "CPO", "--reference"], "belong to assent logic lattice"),
+        (["show", "CPO", "--reference"], "belongs to assent logic lattice"),
         (["show", "nca"], "is the loss of no formula: it adds three logistic terms"),
         (["lattice", "--out", "x.pdf"], "ends in .png or .svg"),
         (["show", "ccpo"], "did you mean"),
@@ -76,3 +76,20 @@ def test_explain_says_where_an_objective_stands(capsys: pytest.CaptureFixture[st
     assert "entailed by  sCE+ref, cUNL+ref" in out
     _, out, _ = _run(["explain", "sppo", "--json"], capsys)
     assert json.loads(out)["logic"][0]["core"] is False
+
+
+def test_search_by_constraint(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = _run(["logic", "search", "CEUnl", "unCPO", "--policy-only", "--json"], capsys)
+    found = json.loads(out)
+    assert code == 0 and (found["losses"], found["looked_at"]) == (16, 16) and 10 <= found["kept"] <= 16
+    ask = ["logic", "search", "--policy-only", "--most", "300", "--json"]
+    kept = {flag: json.loads(_run([*ask, flag], capsys)[1])["kept"] for flag in ("--monotone", "--not-monotone")}
+    assert sum(kept.values()) == json.loads(_run(ask, capsys)[1])["kept"] and min(kept.values()) > 20
+    _, out, _ = _run(["logic", "search", "CPO", "cCPO", "--policy-only", "--raises-chosen", "1.04"], capsys)
+    assert "c-cx" not in out and "functions kept; train one with logic('MARKS')" in out and "ccx-" in out
+    code, _, err = _run(["logic", "show", "cCPO", "--monotone"], capsys)
+    assert code == 2 and "--monotone belongs to assent logic search" in err
+    code, _, err = _run(["logic", "search", "unCPO", "CEUnl"], capsys)
+    assert code == 2 and "nothing lies between them" in err
+    code, _, err = _run(["logic", "search", "CPO"], capsys)
+    assert code == 2 and "takes 0 or 2 losses; got 1" in err

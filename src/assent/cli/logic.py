@@ -1,4 +1,4 @@
-"""assent logic: losses as formulas.  show FORMULA, compare A B, lattice --out FILE."""
+"""assent logic: losses as formulas.  show FORMULA, compare A B, lattice --out FILE, search [LOWER UPPER]."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from typing import Annotated, Any
 
 import typer
 
-ACTIONS = {"show": 1, "compare": 2, "lattice": 0}
+ACTIONS = {"show": (1,), "compare": (2,), "lattice": (0,), "search": (0, 2)}
 """Action -> how many losses it takes."""
+ONLY = {"out": "lattice", "reference": "lattice", "antisymmetric": "search", "monotone": "search", "policy_only": "search",
+        "raises_chosen": "search", "most": "search", "top": "search"}  # fmt: skip
+"""Option -> the action that reads it."""
 
 
 def logic(
-    action: Annotated[str, typer.Argument(help="show, compare or lattice.")],
+    action: Annotated[str, typer.Argument(help="show, compare, lattice or search.")],
     losses: Annotated[
         list[str] | None,
         typer.Argument(
@@ -22,9 +25,27 @@ def logic(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="lattice: the picture, .png or .svg.")] = None,
     reference: Annotated[bool, typer.Option("--reference", help="lattice: the versions with a reference.")] = False,
+    antisymmetric: Annotated[
+        bool, typer.Option("--antisymmetric", help="search: exchanging the sides turns the sign.")
+    ] = False,
+    monotone: Annotated[
+        bool | None, typer.Option("--monotone/--not-monotone", help="search: never pulls either side the wrong way.")
+    ] = None,
+    raises_chosen: Annotated[
+        float | None, typer.Option(help="search: log p(chosen) rises at the start up to this cosine of the gradients.")
+    ] = None,
+    policy_only: Annotated[
+        bool, typer.Option("--policy-only", help="search: the 256 losses without a reference.")
+    ] = False,
+    most: Annotated[
+        int | None, typer.Option(help="search: most tables that are looked at; 1,000 unless given.")
+    ] = None,
+    top: Annotated[int | None, typer.Option(help="search: how many are shown, the cheapest; 10 unless given.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
 ) -> None:
-    """Show what a loss says, compare two, or list and draw the lattice of the 16 named ones.
+    """Show what a loss says, compare two, list and draw the lattice of the 16 named ones, or search for new ones.
+
+    search LOWER UPPER looks at what lies between two losses (LOWER entails it, it entails UPPER), search alone at all.
 
     M_w and M_l say that the policy deems the chosen and the rejected completion valid, R_w and R_l that the reference does.
     """
@@ -35,18 +56,63 @@ def logic(
     given = losses or []
     if action not in ACTIONS:
         raise AssentError(f"assent logic cannot {action!r}; {did_you_mean(action, ACTIONS)}")
-    if len(given) != ACTIONS[action]:
-        raise AssentError(f"assent logic {action} takes {ACTIONS[action]} losses; got {len(given)}")
-    if action != "lattice" and (out is not None or reference):
-        raise AssentError(f"--out and --reference belong to assent logic lattice; leave them out of {action}")
+    if len(given) not in ACTIONS[action]:
+        counts = " or ".join(map(str, ACTIONS[action]))
+        raise AssentError(f"assent logic {action} takes {counts} losses; got {len(given)}")
+    options = {
+        "out": out, "reference": reference, "antisymmetric": antisymmetric, "monotone": monotone,
+        "raises_chosen": raises_chosen, "policy_only": policy_only, "most": most, "top": top,
+    }  # fmt: skip
+    for name, value in options.items():
+        if (value not in (None, False) and ONLY[name] != action) or (
+            name == "monotone" and value is False and action != "search"
+        ):
+            shown = name.replace("_", "-")
+            raise AssentError(f"--{shown} belongs to assent logic {ONLY[name]}; leave it out of {action}")
     if action == "show":
         found = described(resolve(given[0]))
         print(json_line({"schema": 1, **found}) if as_json else "\n".join(_shown(found)))
     elif action == "compare":
         found = relation_facts(*given)
         print(json_line({"schema": 1, **found}) if as_json else "\n".join(_related(found)))
+    elif action == "search":
+        _search([resolve(text) for text in given], options, as_json)
     else:
         _lattice(out, reference, as_json)
+
+
+def _search(bounds: list[Any], options: Mapping[str, Any], as_json: bool) -> None:
+    from assent.cli.options import json_line
+    from assent.logic import equation
+    from assent.logic.derive import Behaviour, search, space
+    from assent.logic.tables import POLICY, VARIABLES, Table
+
+    losses = space(
+        *bounds, antisymmetric=options["antisymmetric"], variables=POLICY if options["policy_only"] else VARIABLES
+    )
+    monotone, cosine = options["monotone"], options["raises_chosen"]
+
+    def keep(table: Table, pull: Behaviour) -> bool:
+        return (monotone is None or pull.monotone == monotone) and (cosine is None or pull.rises(cosine))
+
+    most, top = options["most"] or 1000, options["top"] or 10
+    found = search(losses, keep, most=most)
+    looked = min(most, len(losses))
+    rows = [
+        {
+            "marks": one.table.marks, "formula": one.text, "exp_rho": equation(one.table), "cost": one.cost,
+            "chosen": one.behaviour.chosen, "rejected": one.behaviour.rejected, "start": one.behaviour.start,
+        }
+        for one in found[:top]
+    ]  # fmt: skip
+    if as_json:
+        print(json_line({"schema": 1, "losses": len(losses), "looked_at": looked, "kept": len(found), "found": rows}))
+        return
+    for row in rows:
+        a, b = row["chosen"], row["rejected"]
+        print(f"{row['marks']}  {row['formula']}\n  a {a[0]:.3g} to {a[1]:.3g}, b {b[0]:.3g} to {b[1]:.3g}, a / b at the start "
+              f"{row['start']:.3g} or more: exp rho = {row['exp_rho']}")  # fmt: skip
+    print(f"{len(losses):,} losses, {looked:,} looked at, {len(found):,} functions kept; train one with logic('MARKS')")
 
 
 def _shown(found: Mapping[str, Any]) -> list[str]:
