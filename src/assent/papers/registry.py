@@ -33,6 +33,7 @@ SLUGS = (
     "dpa-logic",
     "egpo",
     "inpo",
+    "sppo",
 )
 """One slug a paper: ``assent/papers/<slug>.py``, _ for -, defines ``PAPER``."""
 
