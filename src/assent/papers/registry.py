@@ -34,6 +34,7 @@ SLUGS = (
     "egpo",
     "inpo",
     "sppo",
+    "rso",
 )
 """One slug a paper: ``assent/papers/<slug>.py``, _ for -, defines ``PAPER``."""
 

@@ -15,7 +15,7 @@ from assent.judges import AnnotatorPool, Judge, ask
 from assent.judges.judge import checked_scores
 from assent.records import Content, Label
 
-RULES = ("best_worst", "ranked", "random")
+RULES = ("best_worst", "ranked", "random", "disjoint")
 LABELS = ("hard", "soft", "drawn")
 
 
@@ -23,9 +23,9 @@ LABELS = ("hard", "soft", "drawn")
 class PairingRule:
     """Which completions of a prompt are compared, and what their label says.
 
-    pairs: "best_worst", "ranked" (all of different scores) or "random" (one pair, drawn).  threshold: pairs need this gap in
-    score.  labels: "hard" says that the preferred one is better, "soft" how probable that is, "drawn" draws it with that
-    probability.  An annotator pool's own labels are taken as they are.
+    pairs: "best_worst", "ranked" (all of different scores), "random" (one pair, drawn) or "disjoint" (all completions, two by
+    two, drawn).  threshold: pairs need this gap in score.  labels: "hard" says that the preferred one is better, "soft" how
+    probable that is, "drawn" draws it with that probability.  An annotator pool's own labels are taken as they are.
     """
 
     pairs: str = "best_worst"
@@ -52,8 +52,9 @@ class Drafted:
 
 @dataclass
 class Judged:
-    """The completions of one prompt.  usable [K]: has text.  score, win_rate [K]: NaN where the judge has none.
+    """The completions of one prompt.  usable [K]: has text and was not rejected.
 
+    score, win_rate [K]: NaN where the judge has none.
     win_rate: mean probability of being preferred to the prompt's completions, itself included with 1/2 (2405.00675, 4.5).
     """
 
@@ -72,6 +73,7 @@ class Counts:
     completions: int = 0
     cut: int = 0
     empty: int = 0
+    rejected: int = 0
     unscored: int = 0
     pairs: int = 0
     ties: int = 0
@@ -153,11 +155,13 @@ def draft(judge: Judge, groups: Sequence[Judged], rule: PairingRule, seed: int, 
 def _wanted(group: Judged, rule: PairingRule, seed: int, counts: Counts) -> list[tuple[int, int]]:
     """Pairs of completions that the rule compares, as numbers."""
     usable = [
-        k for k in np.flatnonzero(group.usable).tolist() if _text(group, k) not in {_text(group, i) for i in range(k)}
+        k
+        for k in np.flatnonzero(group.usable).tolist()
+        if text_of(group, k) not in {text_of(group, i) for i in range(k)}
     ]
-    if rule.pairs == "random":
-        order = _draws(seed, group.prompt, "pair").permutation(len(usable)).tolist()
-        pairs = [(usable[order[0]], usable[order[1]])] if len(usable) > 1 else []
+    if rule.pairs in ("random", "disjoint"):
+        order = [usable[i] for i in draws_of(seed, group.prompt, "pair").permutation(len(usable))]
+        pairs = list(zip(order[::2], order[1::2], strict=False))[: 1 if rule.pairs == "random" else None]
     else:
         ranked = sorted((k for k in usable if not np.isnan(group.score[k])), key=lambda k: -group.score[k])
         pairs = (
@@ -173,7 +177,7 @@ def _wanted(group: Judged, rule: PairingRule, seed: int, counts: Counts) -> list
     return enough
 
 
-def _text(group: Judged, k: int) -> str:
+def text_of(group: Judged, k: int) -> str:
     return key(group.texts[k]) or ""
 
 
@@ -181,11 +185,13 @@ def _label(p: float, rule: PairingRule, seed: int, group: Judged, pair: tuple[in
     if rule.labels == "soft":
         return Label(p=float(p))
     if rule.labels == "drawn":
-        return Label(p=float(_draws(seed, group.prompt, _text(group, pair[0]), _text(group, pair[1])).random() < p))
+        return Label(
+            p=float(draws_of(seed, group.prompt, text_of(group, pair[0]), text_of(group, pair[1])).random() < p)
+        )
     return Label(p=0.5 if p == 0.5 else float(p > 0.5))
 
 
-def _draws(seed: int, prompt: Content, *words: str) -> np.random.Generator:
+def draws_of(seed: int, prompt: Content, *words: str) -> np.random.Generator:
     told = "\0".join([str(seed), key(prompt) or "", *words])
     digest = hashlib.blake2b(told.encode("utf-8", "surrogatepass"), digest_size=16).digest()
     return np.random.default_rng(int.from_bytes(digest, "little"))

@@ -28,6 +28,7 @@ from assent.sampling import (
     rounds,
 )
 from assent.sampling.judged import Counts, PairingRule, draft, judged
+from assent.sampling.rejection import Rejection, reject
 from assent.sampling.rounds import Round
 from assent.training.arguments import Settings
 from assent.training.progress import counting, say
@@ -89,9 +90,10 @@ def collect(
     rule = PairingRule(
         settings.pairing or "best_worst", value_of(settings, "pair_threshold"), value_of(settings, "judge_labels")
     )
+    rejection = None if settings.rejection is None else Rejection.parse(settings.rejection)
     provenance = {
         **provenance, "judge": judge.name, "sampling": asdict(sampling), "samples": value_of(settings, "samples"),
-        "mixture": settings.mixture, "rule": asdict(rule), "prompts": _digest(prompts),
+        "mixture": settings.mixture, "rejection": settings.rejection, "rule": asdict(rule), "prompts": _digest(prompts),
     }  # fmt: skip
     known = rounds.read(folder)
     if known is not None:
@@ -110,6 +112,8 @@ def collect(
         completions=len(made), cut=sum(not m.ended for m in made), empty=int(sum((~g.usable).sum() for g in groups)),
         unscored=int(sum(np.isnan(g.score[g.usable]).sum() for g in groups)),
     )  # fmt: skip
+    if rejection is not None:
+        reject(groups, rejection, seed, counts)
     if objective.data != "groups":
         draft(judge, groups, rule, seed, counts)
     found = Round(groups, grouped, ids, rounds.about(counts, judge.tally.since(before), provenance))
@@ -127,13 +131,14 @@ def sentence(name: str, counts: Counts, found: Round) -> str:
     """What a round gave, in words; nothing that was left out is left unsaid."""
     told = [f"{counts.completions} completions of {len(found.groups)} prompts, {counts.pairs} pairs"]
     left = {
-        "cut at max_new_tokens": counts.cut, "empty": counts.empty, "without a score": counts.unscored, "ties": counts.ties,
+        "cut at max_new_tokens": counts.cut, "empty": counts.empty, "rejected": counts.rejected,
+        "without a score": counts.unscored, "ties": counts.ties,
         "comparisons without an answer": counts.unanswered, "below pair_threshold": counts.below_threshold,
         "prompts without a pair": counts.prompts_without_pair,
     }  # fmt: skip
     told += [f"{count} {what}" for what, count in left.items() if count]
-    scores = np.concatenate([g.score[g.usable] for g in found.groups])
-    if scores.size and not np.isnan(scores).all():
+    scores = np.concatenate([g.score for g in found.groups])
+    if not np.isnan(scores).all():
         told.append(f"mean score {np.nanmean(scores):.4g}")
     if contradicted := found.about["judge_tally"]["contradicted"]:
         told.append(f"{contradicted} contradictions of the judge")

@@ -210,9 +210,9 @@ def _collected(run: Sampled, asked: Mapping[str, Any], number: int) -> Round:
 def _online(run: Sampled, arguments: Mapping[str, Any]) -> Any:
     from assent.training.run import fit
 
-    if run.settings.pairing == "ranked":
+    if run.settings.pairing in ("ranked", "disjoint"):
         raise AssentError(
-            "pairing 'ranked' gives rounds of different sizes; source 'online' takes best_worst or random"
+            f"pairing {run.settings.pairing!r} gives rounds of different sizes; source 'online' takes best_worst or random"
         )
     own = {k: v for k, v in arguments.items() if k not in (*OWN, "pairing")} | {"resume": True}
     for name in ("num_train_epochs", "max_steps"):

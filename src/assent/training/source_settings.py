@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from assent.errors import AssentError, did_you_mean
+from assent.sampling.rejection import Rejection
 
 SOURCES = ("file", "iterative", "online")
 
@@ -40,6 +41,9 @@ class SourceSettings:
         None,
         "sample from policy and reference mixed: geometric:SHARE, linear:SHARE (each token), sequence:SHARE, or alternate",
     )
+    rejection: str | None = _arg(
+        None, "KEEP:TEMPERATURE: of a prompt's samples keep some that look drawn from policy x exp(score / TEMPERATURE)"
+    )
 
 
 OWN = tuple(f.name for f in fields(SourceSettings))
@@ -68,6 +72,11 @@ def check_source(settings: Any) -> None:
             raise AssentError(f"{name} is {value}; expected at least 1")
     if settings.samples is not None and settings.samples < 2:
         raise AssentError(f"samples is {settings.samples}; a pair needs at least 2 completions of a prompt")
+    if settings.rejection is not None and Rejection.parse(settings.rejection).keep > value_of(settings, "samples"):
+        raise AssentError(
+            f"rejection {settings.rejection!r} keeps more than the {value_of(settings, 'samples')} samples of a prompt; raise "
+            "samples or keep fewer"
+        )
     if settings.round_reference not in (None, "start", "previous"):
         raise AssentError(f"round_reference is {settings.round_reference!r}; expected 'start' or 'previous'")
     for name in ("eval_fraction", "crossfit_scorer"):
