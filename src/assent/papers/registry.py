@@ -35,6 +35,7 @@ SLUGS = (
     "inpo",
     "sppo",
     "rso",
+    "ipo-md",
 )
 """One slug a paper: ``assent/papers/<slug>.py``, _ for -, defines ``PAPER``."""
 
