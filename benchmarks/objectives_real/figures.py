@@ -2,14 +2,16 @@
 
     python benchmarks/objectives_real/figures.py --folder docs/results
 
-Reads objectives_a.csv and objectives_b.csv, writes objectives_a.png and objectives_b.png beside them and prints the tables
-of docs/results/objectives.md.  Learning rate and temperature of every cell are those with the best mean accuracy on the
-validation prompts; what is shown is the held-out accuracy at that point, mean over seeds.
+Reads objectives_a.csv, objectives_a_certain.csv, objectives_a_mixture.csv and objectives_b.csv; writes objectives_a.png
+and objectives_b.png beside them and prints the tables of docs/results/objectives.md.  Learning rate and temperature of
+every cell are those with the best mean accuracy on the validation prompts; what is shown is the held-out accuracy there,
+mean over seeds.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -31,8 +33,16 @@ def main() -> int:
     by_ratio = best(a, ["objective", "lcpo", "flips"], ["rate", "scale"], "ratio_")
     draw_a(chosen, folder / "objectives_a.png")
     draw_b(b, folder / "objectives_b.png")
+    readings = {n: pd.read_csv(folder / f"objectives_a_{n}.csv") for n in ("certain", "mixture")}
     print(f"Part A: {len(a):,} runs of {a.objective.nunique()} objectives.  Part B: {len(b)} runs.\n")
-    print(summary(chosen, a), table_a(chosen, by_ratio, a), more_a(chosen), table_b(b), sep="\n\n")
+    print(
+        summary(chosen, a),
+        table_a(chosen, by_ratio, a),
+        readings_a(chosen, readings),
+        more_a(chosen),
+        table_b(b),
+        sep="\n\n",
+    )
     return 0
 
 
@@ -67,12 +77,12 @@ def draw_b(runs: pd.DataFrame, path: Path) -> None:
     means = runs.groupby(["objective", "flips", "rate"], sort=False).mean(numeric_only=True)
     order = list(runs.objective.unique())
     columns = sorted({(f, r) for _, f, r in means.index})
-    names = [f"{rate:g}\n{f'{_percent(flips)} flipped' if flips else 'as they are'}" for flips, rate in columns]
+    names = [f"{rate:g}\n{_percent(flips)}" for flips, rate in columns]
     panels = [
         (what, means[key].unstack(["flips", "rate"]).reindex(order)[columns], False)
         for what, key in (("own reward", "accuracy"), ("log-ratio to the reference", "ratio_accuracy"))
     ]
-    title = "Part B, the language model: share of held-out pairs ranked rightly, by learning rate and labels"
+    title = "Part B, the language model: share of held-out pairs ranked rightly, by learning rate and flipped labels"
     _draw(panels, order, names, title, path)
 
 
@@ -81,6 +91,7 @@ def _draw(
 ) -> None:
     """Heat maps side by side with the figure of every cell written in it."""
     from matplotlib.figure import Figure
+    from PIL import Image
 
     height = 110 + 24 * len(rows) + (24 if any("\n" in c for c in columns) else 0)
     figure = Figure(figsize=(WIDTH / DPI, height / DPI), dpi=DPI, facecolor="white")
@@ -103,7 +114,9 @@ def _draw(
         axis.set_frame_on(False)
     figure.suptitle(title, fontsize=13)
     figure.tight_layout(rect=(0, 0, 1, 0.995))
-    figure.savefig(path, metadata={"Software": None})
+    drawn = io.BytesIO()
+    figure.savefig(drawn)
+    Image.open(drawn).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def _cell(number: float, signed: bool = False) -> str:
@@ -180,6 +193,19 @@ def summary(chosen: pd.DataFrame, runs: pd.DataFrame) -> str:
             f"| {_percent(flips)} | {_cell(values.median(), True)} | {_cell(same[flips], True)} | {len(up)}: {', '.join(up)} "
             f"| {len(values) - len(up) - len(down)} | {len(down)}: {', '.join(down)} |"
         )
+    return "\n".join(lines)
+
+
+def readings_a(chosen: pd.DataFrame, readings: dict[str, pd.DataFrame]) -> str:
+    """Held-out accuracy bare, inside LCPO, inside LCPO with labels held certain, and in its reading "mixture"."""
+    columns = {"bare": chosen.accuracy.xs(0, level="lcpo"), "LCPO": chosen.accuracy.xs(1, level="lcpo")}
+    for name, runs in readings.items():
+        columns[name] = best(runs, ["objective", "flips"], ["rate", "scale"], "").accuracy
+    lines = ["| objective | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    flips = sorted(set(chosen.index.get_level_values("flips")))
+    for name in sorted(set.intersection(*(set(c.index.get_level_values("objective")) for c in columns.values()))):
+        cells = [" ".join(_cell(column[name, f]) for f in flips) for column in columns.values()]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 

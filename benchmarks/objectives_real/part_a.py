@@ -49,6 +49,7 @@ def main() -> int:
     parser = runs.arguments(__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     parser.add_argument("--only", nargs="*", help="names of objectives; all unless given")
+    parser.add_argument("--inside", help="another wrapper than lcpo({}), without the bare runs; needs a CSV of its own")
     parser.add_argument("--list", action="store_true", help="print what is run and why the rest is not, and stop")
     options = parser.parse_args()
     kept, left_out = catalogue()
@@ -61,8 +62,12 @@ def main() -> int:
     torch.set_num_threads(1)
     answers = features.load(options.data / "alpaca_eval_judgements.parquet", options.work, base)
     table = runs.Table(options.csv, COLUMNS, KEY)
-    cells = [c for c in itertools.product(kept, (False, True), SCALES) if not options.only or c[0] in options.only]
-    runs.each(cells, lambda cell: run_cell(cell, answers, table, options.seeds), "objectives")
+    cells = [
+        c
+        for c in itertools.product(kept, (True,) if options.inside else (False, True), SCALES)
+        if not options.only or c[0] in options.only
+    ]
+    runs.each(cells, lambda cell: run_cell(cell, answers, table, options), "objectives")
     return 0
 
 
@@ -210,16 +215,16 @@ def train(objective: Objective, answers: Answers, runs_: Runs) -> tuple[Tensor, 
 # ---- what a policy is worth -----------------------------------------------------------------------------
 
 
-def run_cell(cell: tuple[str, bool, float], answers: dict[str, Answers], table: runs.Table, seeds: Any) -> None:
+def run_cell(cell: tuple[str, bool, float], answers: dict[str, Answers], table: runs.Table, options: Any) -> None:
     """The runs of one objective, bare or inside LCPO, at one temperature, that are not in the table yet."""
     name, inside, scale = cell
-    grid = itertools.product(FLIPS, RATES, seeds)
+    grid = itertools.product(FLIPS, RATES, options.seeds)
     head = {"objective": name, "lcpo": int(inside), "scale": scale}
     left = [c for c in grid if not table.has(head | dict(zip(("flips", "rate", "seed"), c, strict=True)))]
     if not left:
         return
     objective = build(name, scale)
-    objective = parse(f"lcpo({objective})") if inside else objective
+    objective = parse((options.inside or "lcpo({})").format(objective)) if inside else objective
     batch = Runs.of(left, answers["train"])
     found: list[dict[str, Any]] = []
     for part in [batch] if objective.couples == "no" else batch.alone():
