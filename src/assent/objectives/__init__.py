@@ -20,7 +20,9 @@ from assent.objectives.dpop import DPOP
 from assent.objectives.exo import EXO, EXOGroup
 from assent.objectives.f_dpo import FDPO
 from assent.objectives.flex_dpo import FlexDPO
+from assent.objectives.forward_kl import ForwardKL
 from assent.objectives.gamma_dpo import GammaDPO
+from assent.objectives.grao import GRAO
 from assent.objectives.ipo import IPO
 from assent.objectives.ipo_soft import IPOSoft
 from assent.objectives.kto import KTO
@@ -42,6 +44,7 @@ from assent.objectives.r_dpo import LengthDPO
 from assent.objectives.rationale import Rationale
 from assent.objectives.reduction import combine, partial_sums, step_loss
 from assent.objectives.registry import aliases, objectives
+from assent.objectives.regret import Regret
 from assent.objectives.retain import Retain, RetainKL
 from assent.objectives.rpo import rpo_average
 from assent.objectives.sampo import SamPO
@@ -65,6 +68,7 @@ __all__ = [
     "DPOP",
     "EXO",
     "FDPO",
+    "GRAO",
     "GRPO",
     "IPO",
     "KTO",
@@ -96,6 +100,7 @@ __all__ = [
     "DiscoPOP",
     "EXOGroup",
     "FlexDPO",
+    "ForwardKL",
     "GammaDPO",
     "GradientAscent",
     "Hinge",
@@ -113,6 +118,7 @@ __all__ = [
     "PairwiseObjective",
     "PlackettLuce",
     "Rationale",
+    "Regret",
     "Retain",
     "RetainKL",
     "RunInfo",
