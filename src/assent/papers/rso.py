@@ -30,6 +30,11 @@ STRESS = (2.96, 3.06, 2.35, 1.95)
 """The sheet's figures in the order of SOURCES; 4 and 1 pairs of a prompt."""
 
 
+def keep(source: str, scores: np.ndarray, draws: np.random.Generator) -> list[int]:
+    """The 8 candidates that "rso" or "best 8" keeps."""
+    return accept(scores, Rejection(8, rejection.BETA if source == "rso" else 0.0), draws)
+
+
 def sampler(seeds: Sequence[int], draws: int = 200_000, rounds: int = 800) -> list[Claim]:
     """Limits of the sampler, and the law and rate of what it accepts."""
     cold, hot, law, rate = [], [], [], []
@@ -90,7 +95,7 @@ def optimum(seeds: Sequence[int]) -> list[Claim]:
 def sources(seeds: Sequence[int], steps: int = 600) -> list[Claim]:
     """Which pairs lead nearest to the best policy, where the class holds the reward."""
     world, loss = rejection.draw(seeds), parse(LOSS)
-    theta = {count: rejection.fit(loss, world, SOURCES, count, steps) for count in (4, 1)}
+    theta = {count: rejection.fit(loss, world, count, keep, steps) for count in (4, 1)}
     apart = {count: dict(zip(SOURCES, world.divergence(t), strict=True)) for count, t in theta.items()}
     gain = dict(zip(SOURCES, world.value(theta[4]), strict=True))
     order = {
@@ -115,7 +120,7 @@ def sources(seeds: Sequence[int], steps: int = 600) -> list[Claim]:
 def stress(seeds: Sequence[int], steps: int = 600) -> list[Claim]:
     """Half of the reward lies outside the class: among high rewards, features and residual are opposed."""
     world = rejection.draw(seeds, residual=1.0)
-    gain = dict(zip(SOURCES, world.value(rejection.fit(parse(LOSS), world, SOURCES, 4, steps)), strict=True))
+    gain = dict(zip(SOURCES, world.value(rejection.fit(parse(LOSS), world, 4, keep, steps)), strict=True))
     return [
         above("rejection_learns_too_little", "E[r] is higher with direct or sft's pairs than with RSO's, and with RSO's than "
               "with the best 8.", "sheet", {}, {f"{a} - {b}": gain[a] - gain[b] for a, b in

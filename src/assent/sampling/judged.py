@@ -90,15 +90,21 @@ def judged(
     A judge that scores is asked for scores, and its preferences follow from them; one that only compares is asked about all
     pairs of a prompt, and a completion's score is its win rate.  matrix: win rates are wanted of a scoring judge too.
     """
-    found = []
-    for prompt, own in zip(prompts, texts, strict=True):
-        usable = np.array([bool(plain(text).strip()) for text in own])
-        blank = np.full(len(own), np.nan)
-        found.append(Judged(prompt, tuple(own), usable, blank.copy(), blank.copy()))
+    found = unjudged(prompts, texts)
     if judge.scored:
         _score(judge, found)
     if matrix or not judge.scored:
         _win_rates(judge, found)
+    return found
+
+
+def unjudged(prompts: Sequence[Content], texts: Sequence[Sequence[Content]]) -> list[Judged]:
+    """The completions of each prompt before anybody was asked."""
+    found = []
+    for prompt, own in zip(prompts, texts, strict=True):
+        blank = np.full(len(own), np.nan)
+        usable = np.array([bool(plain(text).strip()) for text in own])
+        found.append(Judged(prompt, tuple(own), usable, blank.copy(), blank.copy()))
     return found
 
 

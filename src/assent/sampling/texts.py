@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from assent.data.encoding import Encoder
+from assent.data.fields import plain
 from assent.data.rendering import Rendered
 from assent.data.report import Report
 from assent.data.tokens import TokenSequence
@@ -51,6 +52,27 @@ class Texts:
         ids = [i for i in completion.ids.tolist() if i not in self.end]
         text = self.tokenizer.decode(ids, skip_special_tokens=True)
         return text if isinstance(prompt, str) else [{"role": "assistant", "content": text}]
+
+    def logged_ids(self, prompt: Content, ids: np.ndarray, completion: Content, max_length: int) -> np.ndarray:
+        """The ids of a logged completion after the prompt's ``ids``, end token included, at most ``max_length``.
+
+        Prompt and completion are tokenised together; by itself where a token would cross their border.
+        """
+        if isinstance(prompt, str):
+            told = Rendered(prompt + plain(completion), len(prompt), templated=False)
+        else:
+            said = [{"role": "assistant", "content": completion}] if isinstance(completion, str) else list(completion)
+            head = self._rendered(0, prompt).text
+            text = self.tokenizer.apply_chat_template([*prompt, *said], tokenize=False)
+            told = Rendered(text, len(head) if text.startswith(head) else 0, templated=True)
+        ((whole, start, mask),) = self.encoder.encode([told], [0])
+        stop = int(np.flatnonzero(mask)[-1]) + 1
+        found = np.asarray(whole[start:stop], np.int32)
+        if not np.array_equal(np.asarray(whole[:start])[-len(ids) :], ids):
+            alone = self.tokenizer(plain(completion), add_special_tokens=False)["input_ids"]
+            ended = [] if self.encoder.eos is None else [self.encoder.eos]
+            found = np.asarray([*alone, *ended], np.int32)
+        return found[:max_length]
 
     @staticmethod
     def sequence(prompt: np.ndarray, completion: Completion) -> TokenSequence:

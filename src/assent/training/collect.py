@@ -27,7 +27,8 @@ from assent.sampling import (
     linear,
     rounds,
 )
-from assent.sampling.judged import Counts, PairingRule, draft, judged
+from assent.sampling.judged import Counts, Judged, PairingRule, draft, judged
+from assent.sampling.logged import SIDES, compared, scored, set_against
 from assent.sampling.rejection import Rejection, reject
 from assent.sampling.rounds import Round
 from assent.training.arguments import Settings
@@ -40,10 +41,11 @@ def folder_of(output: Path, number: int) -> Path:
     return output / "rounds" / f"round-{number:03d}"
 
 
-def prompts_of(prompts: Prompts, settings: Settings, number: int) -> list[Content]:
-    """The prompts of a round: the next ``round_prompts`` in turn, all of them unless that is given."""
+def prompts_of(prompts: Prompts, settings: Settings, number: int) -> tuple[list[Content], list[Content]]:
+    """The prompts of a round, the next ``round_prompts`` in turn or all, and the logged completion of each."""
     count = min(settings.round_prompts or len(prompts), len(prompts))
-    return [prompts.prompts[(number * count + i) % len(prompts)] for i in range(count)]
+    at = [(number * count + i) % len(prompts) for i in range(count)]
+    return [prompts.prompts[i] for i in at], [prompts.logged[i] for i in at] if prompts.logged else []
 
 
 def sampling_of(settings: Settings, seed: int) -> SamplingSettings:
@@ -80,9 +82,11 @@ def generator_of(policy: nn.Module, reference: Any, texts: Texts, settings: Sett
 
 def collect(
     folder: Path, policy: nn.Module, reference: Any, texts: Texts, judge: Judge, prompts: Sequence[Content],
-    settings: Settings, objective: Objective, seed: int, provenance: dict[str, Any],
+    settings: Settings, objective: Objective, seed: int, provenance: dict[str, Any], logged: Sequence[Content] = (),
 ) -> Round:  # fmt: skip
     """The round in ``folder``, made now where it is not there whole; ``provenance`` is written beside its counts.
+
+    logged: a completion of each prompt that the data hold, where the settings read one.
 
     Raises AssentError where no prompt gives a pair.
     """
@@ -90,10 +94,10 @@ def collect(
     rule = PairingRule(
         settings.pairing or "best_worst", value_of(settings, "pair_threshold"), value_of(settings, "judge_labels")
     )
-    rejection = None if settings.rejection is None else Rejection.parse(settings.rejection)
     provenance = {
         **provenance, "judge": judge.name, "sampling": asdict(sampling), "samples": value_of(settings, "samples"),
-        "mixture": settings.mixture, "rejection": settings.rejection, "rule": asdict(rule), "prompts": _digest(prompts),
+        "mixture": settings.mixture, "rejection": settings.rejection, "logged": settings.logged,
+        "rule": asdict(rule), "prompts": _digest([*prompts, *logged]),
     }  # fmt: skip
     known = rounds.read(folder)
     if known is not None:
@@ -106,20 +110,42 @@ def collect(
         )
     grouped = [made[i : i + provenance["samples"]] for i in range(0, len(made), provenance["samples"])]
     words = [[texts.content(prompt, m) for m in own] for prompt, own in zip(prompts, grouped, strict=True)]
-    before = judge.tally.copy()
-    groups = judged(judge, prompts, words, matrix=_wants_win_rates(objective))
-    counts = Counts(
-        completions=len(made), cut=sum(not m.ended for m in made), empty=int(sum((~g.usable).sum() for g in groups)),
-        unscored=int(sum(np.isnan(g.score[g.usable]).sum() for g in groups)),
-    )  # fmt: skip
-    if rejection is not None:
-        reject(groups, rejection, seed, counts)
-    if objective.data != "groups":
-        draft(judge, groups, rule, seed, counts)
+    for i, answer in enumerate(logged):
+        whole = texts.logged_ids(prompts[i], ids[i], answer, settings.max_length)
+        grouped[i].append(scored(policy, i, ids[i], whole, texts.end))
+        words[i].append(
+            answer
+            if isinstance(prompts[i], str) or not isinstance(answer, str)
+            else [{"role": "assistant", "content": answer}]
+        )
+    before, counts = judge.tally.copy(), Counts(completions=len(made), cut=sum(not m.ended for m in made))
+    groups = _paired(judge, prompts, words, settings, objective, rule, seed, counts)
     found = Round(groups, grouped, ids, rounds.about(counts, judge.tally.since(before), provenance))
     rounds.write(folder, found)
     say(sentence(folder.name, counts, found))
     return found
+
+
+def _paired(
+    judge: Judge, prompts: Sequence[Content], words: Sequence[Sequence[Content]], settings: Settings, objective: Objective,
+    rule: PairingRule, seed: int, counts: Counts,
+) -> list[Judged]:  # fmt: skip
+    """The completions judged and paired, as the settings ask."""
+    if settings.logged in SIDES:
+        groups = set_against(settings.logged, prompts, words, counts)
+        counts.empty = int(sum((~g.usable).sum() for g in groups))
+        return groups
+    if settings.logged is None:
+        groups = judged(judge, prompts, words, matrix=_wants_win_rates(objective))
+    else:
+        groups = compared(judge, prompts, words, rule.labels, seed)
+    counts.empty = int(sum((~g.usable).sum() for g in groups))
+    counts.unscored = int(sum(np.isnan(g.score[g.usable]).sum() for g in groups))
+    if settings.rejection is not None:
+        reject(groups, Rejection.parse(settings.rejection), seed, counts)
+    if objective.data != "groups":
+        draft(judge, groups, rule, seed, counts)
+    return groups
 
 
 def _wants_win_rates(objective: Objective) -> bool:

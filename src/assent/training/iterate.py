@@ -18,6 +18,7 @@ from assent.judges import AnnotatorPool, Judge, judge_of
 from assent.objectives import Objective
 from assent.records import ANONYMOUS
 from assent.sampling import Texts
+from assent.sampling.logged import COLUMNS, SIDES, KnownSide
 from assent.sampling.rounds import Round
 from assent.sampling.rows import group_rows, pair_rows, records_of
 from assent.scoring.reference import Precomputed, tabulate
@@ -57,12 +58,22 @@ class Sampled:
         """The data of a round: sampled by the first rank, read by all."""
         folder, seed = folder_of(self.output, number), self.training.seed + 1000 * number
         told = {"round": number, "source": self.settings.source, "start": self.start}
-        prompts = prompts_of(self.prompts, self.settings, number)
+        prompts, logged = prompts_of(self.prompts, self.settings, number)
 
         def ask() -> Round:
             texts = Texts(self.tokenizer, policy)
             return collect(
-                folder, policy, reference, texts, self.judge, prompts, self.settings, self.objective, seed, told
+                folder,
+                policy,
+                reference,
+                texts,
+                self.judge,
+                prompts,
+                self.settings,
+                self.objective,
+                seed,
+                told,
+                logged,
             )
 
         on_first_rank(lambda: ask() and None)
@@ -106,7 +117,11 @@ def sampled(arguments: Mapping[str, Any], objective: Objective, output: Path) ->
     if objective.data not in ("pairs", "groups", "labelled", "completions"):
         raise AssentError(f"{objective!s} reads {objective.data}, which are not sampled; give --source file")
     columns = dict(c.split("=") for c in settings.columns) if settings.columns else None
-    judge = judge_of(settings.judge, cache=output / "judge.jsonl", device=training.device)
+    judge = (
+        KnownSide()
+        if settings.logged in SIDES
+        else judge_of(settings.judge, cache=output / "judge.jsonl", device=training.device)
+    )
     tokenizer = tokenizer_of(settings)
     names = tuple(sorted(judge.reliability)) if isinstance(judge, AnnotatorPool) else (ANONYMOUS,)
     names, eval_rows = prepare_held_out(settings, objective, tokenizer, names, training.seed)
@@ -116,7 +131,7 @@ def sampled(arguments: Mapping[str, Any], objective: Objective, output: Path) ->
         training,
         objective,
         output,
-        read_prompts(settings.data, columns),
+        read_prompts(settings.data, columns, logged=COLUMNS.get(settings.logged, ())),
         judge,
         tokenizer,
         eval_rows,
@@ -223,7 +238,9 @@ def _online(run: Sampled, arguments: Mapping[str, Any]) -> Any:
     own["num_train_epochs"] = float(run.rounds)
     if _referenced(run):
         own["reference_logp"] = "live"  # its rows are not known before the run
-    size = len(prompts_of(run.prompts, run.settings, 0)) * (2 if run.objective.data == "labelled" else 1)
+    size = len(prompts_of(run.prompts, run.settings, 0)[0]) * (2 if run.objective.data == "labelled" else 1)
+    if run.settings.logged in SIDES:
+        size *= value_of(run.settings, "samples")
     settings, training = resolve(own, run.objective, str(run.output))
     policy = make(settings, training, run.objective, run.tokenizer, [], tables={OLD: None})
     policy.model.to(training.device)

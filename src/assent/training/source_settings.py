@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from assent.errors import AssentError, did_you_mean
+from assent.sampling.logged import ROLES, SIDES
 from assent.sampling.rejection import Rejection
 
 SOURCES = ("file", "iterative", "online")
@@ -44,6 +45,11 @@ class SourceSettings:
     rejection: str | None = _arg(
         None, "KEEP:TEMPERATURE: of a prompt's samples keep some that look drawn from policy x exp(score / TEMPERATURE)"
     )
+    logged: str | None = _arg(
+        None,
+        "a completion that the data hold beside each prompt: rejected or chosen, a side whose other is sampled and not judged; "
+        "group: samples are compared with it and it joins them",
+    )
 
 
 OWN = tuple(f.name for f in fields(SourceSettings))
@@ -62,16 +68,11 @@ def check_source(settings: Any) -> None:
         if given:
             raise AssentError(f"{given[0]} is read by --source iterative or online, and source is 'file'; leave it out")
         return
-    if settings.judge is None:
-        raise AssentError(
-            f"source {settings.source!r} samples completions and nobody judges them; give --judge reward:MODEL"
-        )
+    _check_judged(settings)
     for name in ("rounds", "samples", "round_prompts"):
         value = getattr(settings, name)
         if value is not None and value < 1:
             raise AssentError(f"{name} is {value}; expected at least 1")
-    if settings.samples is not None and settings.samples < 2:
-        raise AssentError(f"samples is {settings.samples}; a pair needs at least 2 completions of a prompt")
     if settings.rejection is not None and Rejection.parse(settings.rejection).keep > value_of(settings, "samples"):
         raise AssentError(
             f"rejection {settings.rejection!r} keeps more than the {value_of(settings, 'samples')} samples of a prompt; raise "
@@ -88,6 +89,27 @@ def check_source(settings: Any) -> None:
         raise AssentError(
             "source 'online' keeps its reference; use iterative, or moving_reference(OBJECTIVE) for one that follows"
         )
+
+
+def _check_judged(settings: Any) -> None:
+    """Somebody says which completion is better: a judge, or the data."""
+    if settings.logged is not None and settings.logged not in ROLES:
+        raise AssentError(f"logged is {settings.logged!r}; {did_you_mean(settings.logged, ROLES)}")
+    if settings.logged in SIDES:
+        for name in ("judge", "judge_labels", "pair_threshold", "rejection", "pairing", "mixture"):
+            if getattr(settings, name) is not None:
+                raise AssentError(
+                    f"{name} is not read with logged {settings.logged!r}, whose pairs are known; leave it out"
+                )
+        return
+    if settings.logged == "group" and settings.rejection is not None:
+        raise AssentError("rejection is not read with logged 'group', whose completion stays; leave it out")
+    if settings.judge is None:
+        raise AssentError(
+            f"source {settings.source!r} samples completions and nobody judges them; give --judge reward:MODEL"
+        )
+    if settings.samples is not None and settings.samples < 2:
+        raise AssentError(f"samples is {settings.samples}; a pair needs at least 2 completions of a prompt")
 
 
 def value_of(settings: Any, name: str) -> Any:

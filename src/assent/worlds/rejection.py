@@ -7,7 +7,7 @@ sft x exp(reward / .5).  Responses that a judge compares are drawn uniformly ("d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,13 +15,15 @@ import torch
 from torch import Tensor
 
 from assent.objectives import Objective
-from assent.sampling.rejection import Rejection, accept
 from assent.scores import PairScores, Scores
 from assent.worlds.stacked import generators
 
 SOURCES = ("direct", "sft", "rso", "best 8")
 PROMPTS, RESPONSES, FEATURES, BETA = 50, 100, 8, 0.5
-CANDIDATES, KEPT = 64, 8
+CANDIDATES = 64
+
+Keep = Callable[[str, np.ndarray, np.random.Generator], list[int]]
+"""(source, rewards of distinct candidates, draws) -> the numbers of those that stay; asked for "rso" and "best 8"."""
 
 
 @dataclass(frozen=True)
@@ -56,34 +58,33 @@ def draw(seeds: Sequence[int], residual: float = 0.0) -> World:
     return World(tuple(seeds), *(torch.stack(parts) for parts in zip(*runs, strict=True)))
 
 
-def pairs(world: World, source: str, count: int) -> tuple[Tensor, Tensor]:
+def pairs(world: World, source: str, count: int, keep: Keep) -> tuple[Tensor, Tensor]:
     """``count`` pairs of each prompt: responses [M, X, 2 count] and whether the first is better [M, X, count]."""
     picked, better = [], []
     for m, seed in enumerate(world.seeds):
         rng = np.random.default_rng([seed, SOURCES.index(source)])
         reward, law = world.reward[m].numpy(), world.sft[m].softmax(-1).numpy()
-        own = np.stack([_sides(rng, source, reward[x], law[x] / law[x].sum(), 2 * count) for x in range(PROMPTS)])
+        own = np.stack([_sides(rng, source, reward[x], law[x] / law[x].sum(), 2 * count, keep) for x in range(PROMPTS)])
         gap = np.take_along_axis(reward, own[:, ::2], 1) - np.take_along_axis(reward, own[:, 1::2], 1)
         picked.append(torch.from_numpy(own))
         better.append(torch.from_numpy(rng.random(gap.shape) < 1 / (1 + np.exp(-gap))))
     return torch.stack(picked), torch.stack(better)
 
 
-def _sides(rng: np.random.Generator, source: str, reward: np.ndarray, law: np.ndarray, count: int) -> np.ndarray:
+def _sides(
+    rng: np.random.Generator, source: str, reward: np.ndarray, law: np.ndarray, count: int, keep: Keep
+) -> np.ndarray:
     if source == "direct":
         return rng.choice(RESPONSES, count, replace=False)
     if source == "sft":
         return rng.choice(RESPONSES, count, replace=False, p=law)
     seen = np.unique(rng.choice(RESPONSES, CANDIDATES, p=law))
-    kept = accept(reward[seen], Rejection(KEPT, BETA if source == "rso" else 0.0), rng)
-    return seen[rng.permutation(kept)[:count]]
+    return seen[rng.permutation(keep(source, reward[seen], rng))[:count]]
 
 
-def fit(
-    objective: Objective, world: World, sources: Sequence[str], count: int, steps: int = 600, lr: float = 2.0
-) -> Tensor:
-    """theta [A, M, d] from 0 by plain gradient descent on the mean over pairs; gradients of arms and runs are apart."""
-    sides = [pairs(world, source, count) for source in sources]
+def fit(objective: Objective, world: World, count: int, keep: Keep, steps: int = 600, lr: float = 2.0) -> Tensor:
+    """theta [A, M, d] of all sources from 0 by plain gradient descent on the mean over pairs, apart for each source and run."""
+    sides = [pairs(world, source, count, keep) for source in SOURCES]
     x = []
     for own, better in sides:
         phi = world.phi.gather(2, own[..., None].expand(*own.shape, FEATURES))
