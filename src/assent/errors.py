@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 
@@ -28,3 +29,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if len(known) > _MANY:
         return f"none of the {len(known)} known names is near it"
     return "known: " + ", ".join(known)
+
+
+def reason(error: OSError) -> str:
+    """Why a file could not be read or written, in words: a full disk by that name.
+
+    >>> reason(OSError(errno.ENOSPC, "No space left on device"))
+    'the disk is full'
+    """
+    return "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else str(error.strerror or error)

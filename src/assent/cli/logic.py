@@ -63,12 +63,7 @@ def logic(
         "out": out, "reference": reference, "antisymmetric": antisymmetric, "monotone": monotone,
         "raises_chosen": raises_chosen, "policy_only": policy_only, "most": most, "top": top,
     }  # fmt: skip
-    for name, value in options.items():
-        if (value not in (None, False) and ONLY[name] != action) or (
-            name == "monotone" and value is False and action != "search"
-        ):
-            shown = name.replace("_", "-")
-            raise AssentError(f"--{shown} belongs to assent logic {ONLY[name]}; leave it out of {action}")
+    _check_options(action, options)
     if action == "show":
         found = described(resolve(given[0]))
         print(json_line({"schema": 1, **found}) if as_json else "\n".join(_shown(found)))
@@ -79,6 +74,18 @@ def logic(
         _search([resolve(text) for text in given], options, as_json)
     else:
         _lattice(out, reference, as_json)
+
+
+def _check_options(action: str, options: Mapping[str, Any]) -> None:
+    """Refuse an option that the action does not read."""
+    from assent.errors import AssentError
+
+    for name, value in options.items():
+        given = value is not None and (value is not False or name == "monotone")
+        if given and ONLY[name] != action:
+            raise AssentError(
+                f"--{name.replace('_', '-')} belongs to assent logic {ONLY[name]}; leave it out of {action}"
+            )
 
 
 def _search(bounds: list[Any], options: Mapping[str, Any], as_json: bool) -> None:

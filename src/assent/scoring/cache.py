@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from assent.errors import AssentError
+from assent.errors import AssentError, reason
 from assent.scoring import shards
 from assent.scoring.fingerprint import Fingerprint, key_of
 from assent.scoring.reference import Compute
@@ -93,7 +93,7 @@ class ReferenceCache:
             return shards.write(self.folder, self.folder.name, keys, lengths, np.concatenate(values))
         except OSError as error:
             raise AssentError(
-                f"the reference cache {self.root} cannot be written ({error.strerror}); choose another --cache-dir"
+                f"the reference cache {self.root} cannot be written ({reason(error)}); choose another --cache-dir"
             ) from None
 
 

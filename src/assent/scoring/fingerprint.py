@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from assent.errors import AssentError
+from assent.errors import AssentError, reason
 from assent.scoring.forward import causal_lm_of, unwrap
 from assent.scoring.lora import ADAPTER_CONFIG, base_of, is_adapter
 from assent.scoring.shards import file_hash, write_aside
@@ -158,7 +158,7 @@ def _hashes(paths: list[Path], root: Path) -> dict[str, str]:
         return {path.name: remembered_hash(path, root) for path in paths}
     except OSError as error:
         raise AssentError(
-            f"{error.filename} cannot be read or noted for the reference cache ({error.strerror}); choose another "
+            f"{error.filename} cannot be read or noted for the reference cache ({reason(error)}); choose another "
             "--cache-dir, or mend the model's directory"
         ) from None
 
