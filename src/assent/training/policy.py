@@ -29,6 +29,7 @@ from assent.scoring.lora import LoraSpec, is_adapter
 from assent.scoring.protocol import check_needs
 from assent.scoring.reference import AdapterDisabled, Precomputed, Reference, SecondModel
 from assent.scoring.reward import RewardScorer
+from assent.training import log_odds
 from assent.training.arguments import Settings
 from assent.training.caching import cached, in_memory, other_reference, uncacheable
 from assent.training.checks import check_masks
@@ -206,13 +207,17 @@ def _reference(
 
 @dataclass(frozen=True)
 class Start:
-    """Step 0 in evaluation mode on some rows: largest |margin| in nats per sequence (None without a reference), loss."""
+    """Step 0 in evaluation mode on some rows: largest |margin| in nats per sequence (None without a reference), loss.
+
+    notes: what else the rows tell before training, in sentences.
+    """
 
     margin: float | None
     mean_margin: float | None
     loss: float
     same: bool
     rows: int
+    notes: tuple[str, ...] = ()
 
     def sentence(self) -> str:
         """What it says, in words."""
@@ -236,11 +241,11 @@ def check_start(policy: Policy, objective: Objective, state: Any, rows: Sequence
     with evaluating(policy.model), autocast():
         scores = policy.scorer.scores(rows, objective.needs)
         half = policy.model.dtype in _HALF or any(torch.is_autocast_enabled(d) for d in ("cuda", "cpu"))
-    loss = step_loss(objective, scores, state).item()
+    loss, notes = step_loss(objective, scores, state).item(), tuple(log_odds.notes(objective, scores, state))
     if policy.scorer.reference is None:
-        return Start(None, None, loss, False, len(rows))
+        return Start(None, None, loss, False, len(rows), notes)
     gap = scores.log_ratio_gap if hasattr(scores, "chosen") else getattr(scores, "completions", scores).log_ratio
-    start = Start(gap.abs().max().item(), gap.mean().item(), loss, policy.same, len(rows))
+    start = Start(gap.abs().max().item(), gap.mean().item(), loss, policy.same, len(rows), notes)
     live = policy.scorer.reference.has_logits
     if policy.same and live and not start.margin <= (HALF_TOLERANCE if half else LIVE_TOLERANCE):
         raise AssentError(

@@ -81,6 +81,8 @@ def fit(
         trainer.refresh = refresh
         start = _start(trainer, policy, objective)
         say(f"start: {start.sentence()}")
+        for note in start.notes:
+            say(note)
         if checkpoint is not None:
             say(f"resuming from {checkpoint}")
         trainer.run(checkpoint)
