@@ -44,7 +44,8 @@ def notes(objective: Objective, scores: Any, state: Mapping[str, Tensor]) -> lis
         slope = steepness(term.base, scores, within(within(state, key), "base"))
         if slope > STEEP:
             found.append(
-                f"lcpo over {term.base!s}: a nat of log-ratio counts as {slope:,.0f} nats of log-odds, so that labels are "
-                "taken for certainly right or wrong after a few steps; reading='mixture', or a loss whose margin is a log-odds, is safer"
+                f"lcpo over {term.base!s}: a nat of log-ratio counts as {slope:,.0f} nats of log-odds, so that labels "
+                "are taken for certainly right or wrong after a few steps; reading='mixture', or a loss whose margin "
+                "is a log-odds, is safer"
             )
     return found
