@@ -36,6 +36,8 @@ SLUGS = (
     "sppo",
     "rso",
     "ipo-md",
+    "on-policy",
+    "llm-regret",
 )
 """One slug a paper: ``assent/papers/<slug>.py``, _ for -, defines ``PAPER``."""
 
