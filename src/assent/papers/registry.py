@@ -38,6 +38,7 @@ SLUGS = (
     "ipo-md",
     "on-policy",
     "llm-regret",
+    "grao",
 )
 """One slug a paper: ``assent/papers/<slug>.py``, _ for -, defines ``PAPER``."""
 
