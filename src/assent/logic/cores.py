@@ -111,6 +111,8 @@ CORES: dict[str, Core | str] = {
                 (), "per='sequence'; per='token' normalises by length"),
     "ipo_soft": Core(_DPO, "sequence", "(rho - target)^2", _ipo_soft,
                      ("target (P_w - P_l) / tau, win rates from the data",), "per='sequence'"),
+    "irepo_reconstructed": Core(_DPO, "sequence", "(beta rho - logit p)^2, p the label clipped",
+                                lambda o, rho, s: squared_error(o.beta * rho, log((1 - o.eps) / o.eps))),
     "hinge": Core(_DPO, "sequence", "max(0, 1 - beta rho)", lambda o, rho, s: relu(1 - o.beta * rho)),
     "exo": Core(_DPO, "sequence", "KL of (q, 1 - q) from (1 - eps, eps), q = sigmoid(beta rho)", _exo),
     "discopop": Core(_DPO, "sequence", "logistic and exponential loss of beta rho, blended", _discopop),

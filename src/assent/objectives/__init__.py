@@ -25,6 +25,7 @@ from assent.objectives.gamma_dpo import GammaDPO
 from assent.objectives.grao import GRAO
 from assent.objectives.ipo import IPO
 from assent.objectives.ipo_soft import IPOSoft
+from assent.objectives.irepo import IREPO
 from assent.objectives.kto import KTO
 from assent.objectives.ld_dpo import LDDPO
 from assent.objectives.mapl import MAPLInter, MAPLIntra
@@ -71,6 +72,7 @@ __all__ = [
     "GRAO",
     "GRPO",
     "IPO",
+    "IREPO",
     "KTO",
     "LDDPO",
     "NCA",

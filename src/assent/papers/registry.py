@@ -39,6 +39,7 @@ SLUGS = (
     "on-policy",
     "llm-regret",
     "grao",
+    "irepo",
 )
 """One slug a paper: ``assent/papers/<slug>.py``, _ for -, defines ``PAPER``."""
 
