@@ -40,6 +40,7 @@ SLUGS = (
     "llm-regret",
     "grao",
     "irepo",
+    "npo",
 )
 """One slug a paper: ``assent/papers/<slug>.py``, _ for -, defines ``PAPER``."""
 
