@@ -41,6 +41,7 @@ SLUGS = (
     "grao",
     "irepo",
     "npo",
+    "drift",
 )
 """One slug a paper: ``assent/papers/<slug>.py``, _ for -, defines ``PAPER``."""
 
