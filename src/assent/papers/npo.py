@@ -7,6 +7,8 @@ to forget from N(+alpha 1, I), 128 random ReLU features, a linear head of two cl
 sets, "retrained" the first, by 20000 full-batch steps at rate .05; then 2000 steps of forgetting from "before".  The measure
 is KL(retrained || current) on 1000 fresh inputs of each set, taken every 20 steps.  The sheet's figures of world B are those
 of one seed.  Figures that the sheet gives without a tolerance have .05, ratios a tenth.  No statement is made of TOFU.
+Worlds differ more than the methods do: of seeds 100-104 the first and last never come near the retrained head (best KL on
+forget inputs 1.5 and .3, for gradient ascent and NPO alike), the others to .012.
 """
 
 from __future__ import annotations
