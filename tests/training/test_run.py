@@ -254,3 +254,17 @@ def test_directories_that_cannot_be_written_and_kinds_that_do_not_fit(
     long = write_jsonl(tmp_path / "long.jsonl", [{"prompt": "a", "chosen": " the" * 9, "rejected": " cat"}] * 3)
     with pytest.raises(AssentError, match="every row would be lost"):
         train(small_folder, long, "dpo()", tmp_path / "out", **QUICK | {"max_length": 8})
+
+
+@pytest.mark.parametrize(
+    ("steps", "warmup", "words"),
+    [(1, 0.1, "nothing is trained"), (3, 3, "never reaches learning_rate"), (20, 0.1, ""), (1, 0, ""), (4, 3, "")],
+)
+def test_a_warmup_that_takes_up_the_run_is_told(steps: int, warmup: float, words: str, tmp_path: Path) -> None:
+    from assent import parse
+    from assent.training.arguments import resolve
+    from assent.training.run import unmoved
+
+    _, training = resolve({"max_steps": steps, "warmup_steps": warmup, "use_cpu": True}, parse("dpo()"), str(tmp_path))
+    told = unmoved(training, 5)
+    assert (words in told) if words else told == ""

@@ -13,6 +13,7 @@ import torch
 from assent.objectives import Objective, parse
 from assent.training.alarms import Alarms, save_batch
 from assent.training.arguments import resolve
+from assent.training.batches import planned_steps
 from assent.training.checkpoints import load_state, prepare_output
 from assent.training.finish import TrainResult, card, full_disk, result, save
 from assent.training.interrupt import Interrupt
@@ -85,6 +86,8 @@ def fit(
             say(note)
         if checkpoint is not None:
             say(f"resuming from {checkpoint}")
+        if told := unmoved(training, len(trainer.step_sampler())):
+            say(told)
         trainer.run(checkpoint)
         if trainer.stopping:
             raise KeyboardInterrupt(
@@ -98,6 +101,17 @@ def fit(
             shown = {**arguments, "objective": str(asked or objective), "output_dir": output_dir}
             card(found, shown, prepared, policy, settings, notes)
     return found
+
+
+def unmoved(training: Any, steps_per_epoch: int) -> str:
+    """A sentence where the warm-up, which begins at a rate of 0, takes up the whole run; "" otherwise."""
+    steps = planned_steps(training, steps_per_epoch)
+    warmup = training.get_warmup_steps(steps)
+    if steps > warmup or warmup == 0:
+        return ""
+    lost = "nothing is trained" if steps == 1 else "the rate never reaches learning_rate"
+    plural = "s" * (steps > 1)
+    return f"the run has {steps} step{plural} and a warm-up of {warmup}, so {lost}; give warmup_steps=0 or more steps"
 
 
 def build(
