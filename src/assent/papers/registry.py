@@ -42,6 +42,7 @@ SLUGS = (
     "irepo",
     "npo",
     "drift",
+    "adversarial-mdp",
 )
 """One slug a paper: ``assent/papers/<slug>.py``, _ for -, defines ``PAPER``."""
 
