@@ -22,6 +22,7 @@ GIVEN = {
     "sum": ("simpo() + 0.1*sft()",),
     "tgdpo": ("tgdpo(source='reward')",),
     "weighted": ("weighted(dpo(), 'confidence')",),
+    "logic": ("logic('l5')", "logic('l20', reference=True)"),
     "ld_dpo": ("ld_dpo()", "ld_dpo(reference='whole')"),
 }
 """Expressions in place of a name with its defaults."""

@@ -89,13 +89,16 @@ class Logic(PairwiseObjective):
 
     def rho(self, scores: PairScores) -> PerPair:
         """The core loss equation [P] in nats; 0 where the formula is as true of the rows for as of those against."""
+        return self.program.rho(*self._read(scores))
+
+    def _read(self, scores: PairScores) -> tuple[dict[str, Tensor], dict[str, Tensor] | None]:
+        """Log-probability of every variable and, per token, the lengths of the sides."""
         sides = {"w": scores.chosen, "l": scores.rejected}
-        made = self.program
-        found = {n: sides[n[-1]].logp if n[0] == "M" else _reference(sides[n[-1]]) for n in made.variables}
-        return made.rho(found, {n: _length(s) for n, s in sides.items()} if self.per == "token" else None)
+        found = {n: sides[n[-1]].logp if n[0] == "M" else _reference(sides[n[-1]]) for n in self.program.variables}
+        return found, {n: _length(s) for n, s in sides.items()} if self.per == "token" else None
 
     def ordered(self, scores: PairScores, state: State) -> PerPair:
-        return LINKS[self.link](self.rho(scores), self.beta)
+        return self.program.loss(self.link, self.beta, *self._read(scores))
 
     def rewards(self, scores: PairScores) -> tuple[PerPair, PerPair]:
         chosen, rejected = scores.chosen, scores.rejected

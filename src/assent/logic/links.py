@@ -1,4 +1,4 @@
-"""The links from rho to a loss: convex functions of rho and beta, by name."""
+"""The links from rho to a loss: convex functions of rho and beta, by name, with their slopes in rho."""
 
 from __future__ import annotations
 
@@ -15,3 +15,10 @@ LINKS: dict[str, Callable[[Tensor, float], Tensor]] = {
     "squared": lambda rho, beta: squared_error(rho, 1 / (2 * beta)),
 }
 """-log sigmoid(beta rho); max(0, beta - rho); (rho - 1 / (2 beta))^2."""
+
+SLOPES: dict[str, Callable[[Tensor, float], Tensor]] = {
+    "logistic": lambda rho, beta: (rho * -beta).sigmoid_().mul_(-beta),
+    "hinge": lambda rho, beta: (rho < beta).to(rho).neg_(),
+    "squared": lambda rho, beta: (rho - 1 / (2 * beta)).mul_(2),
+}
+"""d loss / d rho of every link [P]; the hinge has none at rho = beta."""

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from assent.logic.formula import read
+from assent.logic.links import LINKS, SLOPES
 from assent.logic.tables import VARIABLES, Table, depends
 from assent.logic.wording import split
 
@@ -68,8 +69,21 @@ class Program:
             sides = [self._sum(self.linear, logp, length, side) for side in ("w", "l")]
             some = [side for side in sides if side is not None]
             return sum(some[1:], some[0]) if some else torch.zeros_like(next(iter(logp.values())))
+        return self._one_node(None, logp, length)
+
+    def loss(
+        self, link: str, beta: float, logp: Mapping[str, Tensor], length: Mapping[str, Tensor] | None = None
+    ) -> Tensor:
+        """The link of rho [P], both in one node where rho is one; arguments as of ``rho``."""
+        if self.linear is not None:
+            return LINKS[link](self.rho(logp, length), beta)
+        return self._one_node((link, beta), logp, length)
+
+    def _one_node(
+        self, link: tuple[str, float] | None, logp: Mapping[str, Tensor], length: Mapping[str, Tensor] | None
+    ) -> Tensor:
         lengths = [None, None] if length is None else [length["w"], length["l"]]
-        return _Rho.apply(self, *lengths, *(logp[name] for name in self.variables))
+        return _Rho.apply(self, link, *lengths, *(logp[name] for name in self.variables))
 
     def _sum(
         self, factors: Mapping[str, float], logp: Mapping[str, Tensor], length: Mapping[str, Tensor] | None, side: str
@@ -138,10 +152,17 @@ def _chained(found: Any, below: Any, steep: Tensor) -> Any:
 
 
 class _Rho(torch.autograd.Function):
-    """Value and slopes together: a fraction of what a graph of single operations costs."""
+    """Value and slopes together, under a link or bare: a fraction of what a graph of single operations costs."""
 
     @staticmethod
-    def forward(ctx: Any, made: Program, length_w: Tensor | None, length_l: Tensor | None, *logp: Tensor) -> Tensor:
+    def forward(
+        ctx: Any,
+        made: Program,
+        link: tuple[str, float] | None,
+        length_w: Tensor | None,
+        length_l: Tensor | None,
+        *logp: Tensor,
+    ) -> Tensor:
         lengths = [length_w if name[-1] == "w" else length_l for name in made.variables]
         if length_w is not None:
             logp = tuple(x / length for x, length in zip(logp, lengths, strict=True))
@@ -150,12 +171,14 @@ class _Rho(torch.autograd.Function):
             None if not (slopes and name[0] == "M") else slopes[name] if length is None else slopes[name] / length
             for name, length in zip(made.variables, lengths, strict=True)
         ]
-        return rho
+        ctx.outer = None if link is None or not slopes else SLOPES[link[0]](rho, link[1])
+        return rho if link is None else LINKS[link[0]](rho, link[1])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return None, None, None, *(None if slope is None else grad * slope for slope in ctx.slopes)
+        grad = grad if ctx.outer is None else grad * ctx.outer
+        return None, None, None, None, *(None if slope is None else grad * slope for slope in ctx.slopes)
 
 
 def _log_not(logp: Mapping[str, Tensor], slopes: bool) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

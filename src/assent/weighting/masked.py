@@ -22,6 +22,8 @@ from assent.shapes import PerPair, PerToken
 RULES = ("shorter", "differing")
 """Masks that follow from the pair itself: the first min(|w|, |l|) tokens, and tokens whose id the other side lacks."""
 
+_SLOTS = 1 << 20
+
 
 def differing(scores: PairScores) -> tuple[Tensor, Tensor]:
     """1 for the tokens of each side whose id (token column "id") does not occur in the other completion of the pair."""
@@ -33,7 +35,28 @@ def differing(scores: PairScores) -> tuple[Tensor, Tensor]:
     left, right = tokens_of(scores.chosen), tokens_of(scores.rejected)
     width = max((int(found.max()) for found in ids if len(found)), default=0) + 1
     keys = [tokens.row * width + found.long() for tokens, found in zip((left, right), ids, strict=True)]
-    return (~torch.isin(keys[0], keys[1])).to(left.logp), (~torch.isin(keys[1], keys[0])).to(right.logp)
+    slots = [_slots(key) for key in keys]
+    # only tokens whose slot the other side marks can be shared: the search that sorts runs over those alone
+    maybe = [
+        torch.zeros(_SLOTS, dtype=torch.bool, device=own.device)
+        .index_fill_(0, other, True)
+        .index_select(0, own)
+        .nonzero()
+        for own, other in (slots, slots[::-1])
+    ]
+    at = [found.squeeze(1) for found in maybe]
+    some = [key.index_select(0, found) for key, found in zip(keys, at, strict=True)]
+    shared = torch.isin(some[0], some[1]), torch.isin(some[1], some[0])
+    left_own, right_own = (
+        torch.ones_like(tokens.logp, requires_grad=False).index_copy_(0, found, (~both).to(tokens.logp))
+        for tokens, found, both in zip((left, right), at, shared, strict=True)
+    )
+    return left_own, right_own
+
+
+def _slots(key: Tensor) -> Tensor:
+    """A slot for every key (int64): equal keys share one, others seldom."""
+    return (key * 0x9E3779B1).bitwise_right_shift_(12).bitwise_and_(_SLOTS - 1)
 
 
 @register
