@@ -41,6 +41,7 @@ from assent.objectives.parse import parse
 from assent.objectives.parts import Need, RunInfo
 from assent.objectives.plackett_luce import PlackettLuce
 from assent.objectives.policy_gradient import GRPO, RLOO
+from assent.objectives.ppo import PPO
 from assent.objectives.r_dpo import LengthDPO
 from assent.objectives.rationale import Rationale
 from assent.objectives.reduction import combine, partial_sums, step_loss
@@ -79,6 +80,7 @@ __all__ = [
     "NPO",
     "ODPO",
     "ORPO",
+    "PPO",
     "RLOO",
     "SFT",
     "SPPO",

@@ -18,7 +18,7 @@ from assent.scoring.assemble import assembled, flat, kind_of
 from assent.scoring.batch import Batch, collate
 from assent.scoring.engine import reference_values, values
 from assent.scoring.forward import TokenValues, device_of, evaluating
-from assent.scoring.heads import Heads, mask_values
+from assent.scoring.heads import VALUE, Heads, mask_values
 from assent.scoring.reference import Reference, SecondModel
 from assent.scoring.tree import TreeBatch, pack
 from assent.scoring.view_scores import graded, scored_views, views_of
@@ -87,7 +87,7 @@ class CausalLMScorer:
     def _token_columns(
         self, batch: Batch | TreeBatch, sequences: Sequence[Any], needs: frozenset[Need]
     ) -> dict[str, Tensor]:
-        """The needed columns of the counted tokens, [T] each; learned masks from the reference's states among them."""
+        """The needed columns of the counted tokens, [T] each; learned masks and values of states among them."""
         names = {need.name for need in needs if need.kind == "token_column"}
         found = {name: self.token_tables[name].logp(self.model, batch, sequences) for name in sorted(names - {"id"})}
         if "id" in names:
@@ -98,6 +98,8 @@ class CausalLMScorer:
             with torch.no_grad(), self.reference.using(self.model) as model:
                 states = hidden.predicting(model, sequences, self.pad_token_id)
             found |= mask_values(self.heads, states)
+        if any(need.kind == "head" and need.name == VALUE for need in needs):
+            found[VALUE] = self.heads[VALUE](hidden.last_predicting(self.model, sequences, self.pad_token_id))
         return found
 
     def _default_needs(self) -> frozenset[Need]:

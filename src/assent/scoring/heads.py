@@ -13,8 +13,28 @@ from assent.scoring.forward import causal_lm_of
 from assent.scoring.hidden import size_of
 from assent.weighting.token_masks import LearnedMask
 
+VALUE = "value"
+"""The head that tells the value of each counted token, for `ppo()`."""
+
 DEGREE = "degree_"
 """Heads of this name grade the view "SIDE@degraded"; the rest of the name is the side."""
+
+
+class ValueHead(nn.Module):
+    """V_t from the policy's last state at the place that predicts a token; it starts at 0 everywhere.
+
+    States get no gradient: the head learns beside the policy, as a separate critic does, and vf does not pull at the policy.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm, self.out = nn.LayerNorm(width), nn.Linear(width, 1)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Values [T] from states [T, width]."""
+        return self.out(self.norm(states.detach().to(self.out.weight)))[:, 0]
 
 
 class Heads(nn.ModuleDict):
@@ -44,6 +64,8 @@ def build(needs: Iterable[Need], model: nn.Module) -> Heads | None:
     for need in wanted:
         if need.kind == "mask":
             made[need.name] = LearnedMask(layers, width)
+        elif need.name == VALUE:
+            made[VALUE] = ValueHead(width)
         elif need.name.startswith(DEGREE) and need.size > 0:
             made[need.name] = nn.Linear(width, need.size)
             nn.init.zeros_(made[need.name].weight)

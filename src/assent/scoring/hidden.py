@@ -35,6 +35,13 @@ def predicting(model: nn.Module, sequences: Sequence[Any], pad_token_id: int) ->
     return at_least_float32(torch.stack([state[batch.row, batch.position - 1] for state in states]))
 
 
+@torch.no_grad()
+def last_predicting(model: nn.Module, sequences: Sequence[Any], pad_token_id: int) -> Tensor:
+    """States [T, d] of the last layer at the places that predict the counted tokens, sequence by sequence; no gradient."""
+    batch, states = run(model, sequences, pad_token_id)
+    return at_least_float32(states[-1][batch.row, batch.position - 1])
+
+
 def prompt_ends(model: nn.Module, sequences: Sequence[Any], pad_token_id: int) -> Tensor:
     """States [C, d] of the last layer at each sequence's last prompt token; the completions are not run."""
     batch, states = run(model, [_Prompt.of(s) for s in sequences], pad_token_id)

@@ -26,6 +26,7 @@ from assent.training.arguments import Settings, resolve
 from assent.training.batches import Filler
 from assent.training.checkpoints import write_aside
 from assent.training.collect import collect, folder_of, prompts_of
+from assent.training.old_values import OLD_VALUE, old_values, reads_old_values
 from assent.training.policy import load, make, tokenizer_of
 from assent.training.prepare import Prepared, as_read, prepare_held_out, viewed
 from assent.training.progress import say
@@ -79,8 +80,8 @@ class Sampled:
         on_first_rank(lambda: ask() and None)
         return ask()
 
-    def prepared(self, found: Round, number: int) -> Prepared:
-        """The round's rows as a run takes them."""
+    def prepared(self, found: Round, number: int, scorer: Any = None) -> Prepared:
+        """The round's rows as a run takes them.  scorer: whose value head says what the values are now; None: a fresh one."""
         objective, source = self.objective, str(folder_of(self.output, number))
         kind = "groups" if objective.data == "groups" else "pairs"
         records = records_of(found, kind, source)
@@ -91,9 +92,12 @@ class Sampled:
         )
         tokens = viewed(tokens, records, self.tokenizer, objective, self.training.seed)
         rows = as_read(tokens, objective)
+        tables = {OLD: old_logp(found, rows)}
+        if reads_old_values(objective):
+            tables[OLD_VALUE] = old_values(folder_of(self.output, number), found, rows, scorer)
         return Prepared(
             rows, self.eval_rows, self.annotators, self.tokenizer, records, records.report, self.settings.max_length,
-            tables={OLD: old_logp(found, rows)},
+            tables=tables,
         )  # fmt: skip
 
 
@@ -242,14 +246,15 @@ def _online(run: Sampled, arguments: Mapping[str, Any]) -> Any:
     if run.settings.logged in SIDES:
         size *= value_of(run.settings, "samples")
     settings, training = resolve(own, run.objective, str(run.output))
-    policy = make(settings, training, run.objective, run.tokenizer, [], tables={OLD: None})
+    policy = make(settings, training, run.objective, run.tokenizer, [], tables={OLD: None, OLD_VALUE: None})
     policy.model.to(training.device)
     first = run.prepared(run.collect(0, policy.model, policy.scorer.reference), 0)
     first = replace(first, rows=_filled(first.rows, size))
     del policy
 
-    def refresh(number: int, model: nn.Module, reference: Any) -> tuple[list[Any], Mapping[str, Any]]:
-        fresh = run.prepared(run.collect(number, model, reference), number)
+    def refresh(number: int, model: nn.Module, scorer: Any) -> tuple[list[Any], Mapping[str, Any]]:
+        found = run.collect(number, model, getattr(scorer, "reference", None))
+        fresh = run.prepared(found, number, scorer.on(model))
         return _filled(fresh.rows, size), fresh.tables
 
     notes = (f"{run.rounds} rounds of samples of its own policy, judged by {run.judge.name}",)
@@ -266,4 +271,4 @@ def _filled(rows: Sequence[Any], size: int) -> list[Any]:
 
 
 Refresh = Callable[[int, nn.Module, Any], tuple[list[Any], Mapping[str, Any]]]
-"""(round, policy, reference) -> the round's rows and token tables."""
+"""(round, policy, scorer) -> the round's rows and token tables."""

@@ -151,7 +151,7 @@ class PreferenceTrainer(Trainer):
         """Take the rows of this epoch, where they are made as the run goes."""
         if self.refresh is not None:
             policy = self.accelerator.unwrap_model(self.model)
-            rows, tables = self.refresh(epoch, policy, getattr(self.scorer, "reference", None))
+            rows, tables = self.refresh(epoch, policy, self.scorer)
             self.train_dataset.rows[:] = rows
             self.scorer = replace(self.scorer, token_tables={**self.scorer.token_tables, **tables})
 
