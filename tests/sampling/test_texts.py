@@ -56,3 +56,24 @@ def test_every_end_of_the_model_ends_a_completion() -> None:
     model = SimpleNamespace(generation_config=SimpleNamespace(eos_token_id=[2, 7]))
     assert Texts(tokenizer, model).end == {2, 7} and Texts(tokenizer).end == {2}
     assert Texts(tokenizer, SimpleNamespace(generation_config=SimpleNamespace(eos_token_id=5))).end == {2, 5}
+
+
+def test_a_logged_completion_is_tokenised_with_its_prompt_or_alone_where_a_token_crosses_the_border() -> None:
+    tokenizer = small_tokenizer()
+    texts = Texts(tokenizer)
+    (ids,) = texts.prompt_ids(["a cat"])
+    found = texts.logged_ids("a cat", ids, " sees fish", 64)
+    assert tokenizer.convert_ids_to_tokens(found.tolist()) == ["Ġsees", "Ġfish", tokenizer.eos_token]
+    assert texts.logged_ids("a cat", ids, " sees fish", 2).tolist() == found[:2].tolist()
+    assert texts.logged_ids("a cat", ids[1:], " sees fish", 64).tolist() == found.tolist(), "a prompt that was cut"
+    (half,) = texts.prompt_ids(["a c"])
+    alone = texts.logged_ids("a c", half, "at", 64)
+    assert alone.tolist() == [*tokenizer("at", add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+    tokenizer.chat_template = CHATML
+    asked = [{"role": "user", "content": "a cat"}]
+    texts = Texts(tokenizer)
+    (ids,) = texts.prompt_ids([asked])
+    reply = texts.logged_ids(asked, ids, " sees fish", 64)
+    whole = tokenizer.apply_chat_template([*asked, {"role": "assistant", "content": " sees fish"}], tokenize=False)
+    told = tokenizer(whole, add_special_tokens=False)["input_ids"]
+    assert [*ids, *reply] == told[: len(ids) + len(reply)] and len(told) - len(ids) - len(reply) <= 1

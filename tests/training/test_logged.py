@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,7 @@ def test_an_answer_joins_its_group_with_score_0(files: Path, tmp_path: Path) -> 
         ({"logged": "reject"}, "logged is 'reject'; did you mean 'rejected'"),
         ({"logged": "rejected", "judge": len}, "judge is not read with logged 'rejected'"),
         ({"logged": "group"}, "nobody judges them"),
+        ({"logged": "group", "judge": len, "mixture": "alternate"}, "adds a third"),
         ({"logged": "group", "judge": len, "samples": 4, "rejection": "2:1"}, "whose completion stays"),
     ],
 )
@@ -101,3 +103,33 @@ def test_every_prompt_needs_its_logged_completion(files: Path, tmp_path: Path) -
     with pytest.raises(AssentError, match="column 'rejected' is empty"):
         rows = [{"prompt": "x", "rejected": " "}]
         train(str(files / "model"), rows, "dpo()", tmp_path / "b", logged="rejected", **QUICK)
+
+
+def test_conversations_and_a_killed_run(tmp_path: Path) -> None:
+    """Messages keep their form; what was sampled before the run was killed is read, the logged completion with it."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "data"))
+    from chat_templates import CHATML
+    from small_run import small_tokenizer
+
+    save_small_model(tmp_path / "model")
+    tokenizer = small_tokenizer()
+    tokenizer.chat_template = CHATML
+    tokenizer.save_pretrained(tmp_path / "model")
+    said = lambda role, text: {"role": role, "content": text}  # noqa: E731
+    rows = [
+        {"prompt": [said("user", f"a cat {word}")], "rejected": [said("assistant", "a dog")]}
+        for word in ("sees", "and")
+    ]
+    asked = QUICK | {"logged": "rejected", "rounds": 1}
+    found = train(str(tmp_path / "model"), rows, "dpo()", tmp_path / "out", **asked)
+    data = rounds.read(tmp_path / "out" / "rounds" / "round-000")
+    assert [g.texts[-1] for g in data.groups] == [row["rejected"] for row in rows]
+    row = found.trainer.train_dataset.rows[0].rejected
+    whole = tokenizer.apply_chat_template([*rows[0]["prompt"], *rows[0]["rejected"]], tokenize=False)
+    ids = tokenizer(whole, add_special_tokens=False)["input_ids"]
+    assert row.ids.tolist() == ids[: len(row.ids)] and len(ids) - len(row.ids) <= 1, (
+        "the white space behind the end may go"
+    )
+    (tmp_path / "out" / "model.safetensors").unlink()
+    again = train(str(tmp_path / "model"), rows, "dpo()", tmp_path / "out", resume=True, **asked)
+    assert largest_difference(found.model, again.model) == 0.0

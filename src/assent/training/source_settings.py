@@ -104,6 +104,10 @@ def _check_judged(settings: Any) -> None:
         return
     if settings.logged == "group" and settings.rejection is not None:
         raise AssentError("rejection is not read with logged 'group', whose completion stays; leave it out")
+    if settings.logged == "group" and settings.mixture == "alternate":
+        raise AssentError(
+            "mixture 'alternate' pairs two samples, and logged 'group' adds a third; leave one of them out"
+        )
     if settings.judge is None:
         raise AssentError(
             f"source {settings.source!r} samples completions and nobody judges them; give --judge reward:MODEL"
