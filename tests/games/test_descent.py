@@ -9,6 +9,8 @@ from assent.games import matrices
 from assent.games.descent import descend, policy_gradient, settle, slopes
 from assent.games.equilibrium import Game, nash
 from assent.games.expectation import Facts, gradient, product
+from assent.games.mirror import mixture
+from assent.scores import GroupScores, Scores, Tokens
 from assent.worlds.stacked import generators
 
 CYCLE = matrices.preferences((0, 1, 0.9), (1, 2, 0.8), (2, 0, 0.7))
@@ -42,3 +44,26 @@ def test_policy_gradient_stands_still_where_its_mixture_says():
     mixed = 0.9 * theta.log_softmax(-1) + 0.1 * game.ref
     assert torch.allclose(mixed.softmax(-1), nash(Game.of(CYCLE.unsqueeze(0), 0.5 / 0.9)).policy, atol=1e-12)
     assert float(game.gap(theta)[0]) > 1e-8
+
+
+def test_nash_md_pg_is_rloo_with_win_rates_against_the_mixture():
+    # all ordered pairs of completions as groups of two, weighted by how often the policy draws them
+    (g,) = generators((4,), 1)
+    game = Game.of(matrices.random([g], 4)[0], 0.3, torch.randn(4, generator=g, dtype=torch.float64))
+    theta = torch.randn(4, generator=g, dtype=torch.float64).requires_grad_()
+    logp, size = theta.log_softmax(0), 0.5
+    pi, rates = logp.exp().detach(), 0.5 + game.against(mixture(game, theta.detach(), size))
+    arms = torch.cartesian_prod(torch.arange(4), torch.arange(4)).flatten()
+    row = torch.arange(32)
+    old = {"old_logp": logp.detach()[arms]}
+    tokens = Tokens(row, torch.zeros(32, dtype=torch.long), logp[arms], game.ref[arms], columns=old)
+    side = Scores(logp[arms], game.ref[arms], torch.ones(32, dtype=torch.float64), tokens)
+    loss = parse("rloo(beta=0.3)")(GroupScores(side, row // 2, rates[arms]))
+    (slope,) = torch.autograd.grad((product(pi, pi).flatten() * loss).sum(), theta)
+    f = rates - 0.3 * (logp.detach() - game.ref)
+    assert torch.allclose(slope, -pi * (f - pi @ f), atol=1e-14)
+    after = policy_gradient(
+        Game(game.p[None], theta.detach().log_softmax(0)[None], 0.0), size, 1e-3, 1
+    )  # tau 0: wins alone
+    wins = game.against(pi)
+    assert torch.allclose(after[0] - logp.detach(), 1e-3 * pi * (wins - pi @ wins), atol=1e-15)

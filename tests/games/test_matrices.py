@@ -7,6 +7,7 @@ import torch
 
 from assent.errors import AssentError
 from assent.games import matrices
+from assent.judges.scalar import ScalarJudge
 from assent.worlds.stacked import generators
 
 
@@ -46,6 +47,12 @@ def test_of_a_function_and_of_a_judge():
 
     with pytest.raises(AssentError, match="no answer to 1 of 1"):
         matrices.from_judge(Silent(), "q", ["a", "b"])
+
+
+def test_a_judge_of_the_package_by_scores_is_bradley_terry():
+    judge = ScalarJudge(lambda prompts, completions: [float(len(text)) for text in completions])
+    p = matrices.from_judge(judge, "q", ["a", "aaa", "aa"])
+    assert torch.allclose(p, matrices.bradley_terry(torch.tensor([1.0, 3.0, 2.0], dtype=torch.float64)), atol=1e-12)
 
 
 @pytest.mark.parametrize(
