@@ -187,7 +187,7 @@ def test_pairs(method: str, text: str, small: Small) -> None:
     each = torch.cat([each, each.new_zeros(prompts - len(each), each.shape[1])])  # prompts without a pair
     first, second = torch.cartesian_prod(torch.arange(SIZE), torch.arange(SIZE)).T
     exact = (exact_law(small, method).flatten()[:, None] * pair_slopes(text, small, first, second)).sum(0)
-    within_three_errors(each, exact)
+    assert_within_three_errors(each, exact)
 
 
 # ---- groups -------------------------------------------------------------------------------------------------
@@ -228,10 +228,10 @@ def test_groups(text: str, small: Small) -> None:
         worth = (small.reward[pairs] - small.reward[LOGGED]).sign()
     law = small.pi[pairs[:, 0]] * small.pi[pairs[:, 1]]
     exact = (law[:, None] * group_slopes(text, small, pairs, worth)).sum(0)
-    within_three_errors(group_slopes(text, small, rows, score), exact)
+    assert_within_three_errors(group_slopes(text, small, rows, score), exact)
 
 
-def within_three_errors(each: Tensor, exact: Tensor) -> None:
+def assert_within_three_errors(each: Tensor, exact: Tensor) -> None:
     error = each.std(0) / len(each) ** 0.5
     assert ((each.mean(0) - exact).abs() < 3 * error).all(), ((each.mean(0) - exact) / error).tolist()
     assert float((exact / error).abs().max()) > 10, "the sample could have told otherwise"
