@@ -45,6 +45,10 @@ class Batch:
             "score_rejected": Column(-gap / 2, exchange="score_chosen"),
             "win_rate_chosen": Column(share, exchange="win_rate_rejected"),
             "win_rate_rejected": Column(1 - share, exchange="win_rate_chosen"),
+            "old_logp_chosen": Column(gap - 16, exchange="old_logp_rejected"),
+            "old_logp_rejected": Column(-gap - 16, exchange="old_logp_chosen"),
+            "from_reference_chosen": Column((share < 0.5).float(), exchange="from_reference_rejected"),
+            "from_reference_rejected": Column((share >= 0.5).float(), exchange="from_reference_chosen"),
             "distance_chosen": Column(share, exchange="distance_rejected"),
             "distance_rejected": Column(1 - share, exchange="distance_chosen"),
         }  # fmt: skip
