@@ -43,6 +43,7 @@ SLUGS = (
     "npo",
     "drift",
     "adversarial-mdp",
+    "unpacking",
 )
 """One slug a paper: ``assent/papers/<slug>.py``, _ for -, defines ``PAPER``."""
 
