@@ -42,8 +42,8 @@ def test_curves_are_the_losses() -> None:
 
 
 def test_an_unknown_name_is_told() -> None:
-    with pytest.raises(AssentError, match="no objective is called 'dppo'; did you mean 'dpo'"):
-        known.example("dppo")
+    with pytest.raises(AssentError, match="no objective is called 'odpoo'; did you mean 'odpo'"):
+        known.example("odpoo")
 
 
 def test_writing_removes_what_is_gone(tmp_path: Path) -> None:
