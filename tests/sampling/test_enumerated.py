@@ -201,7 +201,13 @@ def group_slopes(text: str, small: Small, rows: Tensor, score: Tensor) -> Tensor
     leaf = small.tokens[flat].flatten().requires_grad_()
     row, old = torch.arange(len(flat)).repeat_interleave(LENGTH), leaf.detach()
     ref = (small.ref[flat] / LENGTH).repeat_interleave(LENGTH)
-    tokens = Tokens(row, torch.arange(LENGTH).repeat(len(flat)), leaf, ref, columns={"old_logp": old})
+    tokens = Tokens(
+        row,
+        torch.arange(LENGTH).repeat(len(flat)),
+        leaf,
+        ref,
+        columns={"old_logp": old, "half": old.new_full(old.shape, 0.5)},
+    )
     length = torch.full_like(flat, LENGTH)
     side = Scores(leaf.reshape(-1, LENGTH).sum(1), small.ref[flat], length, tokens)
     group = torch.arange(len(rows)).repeat_interleave(rows.shape[1])
@@ -209,7 +215,10 @@ def group_slopes(text: str, small: Small, rows: Tensor, score: Tensor) -> Tensor
     return torch.einsum("nst,nstd->nd", slope.reshape(*rows.shape, LENGTH), small.chain[rows])
 
 
-@pytest.mark.parametrize("text", ["grpo(beta=0.04)", "rloo(beta=0.05)", "grao(beta=0.5, lam=0.6)"])
+PPO = "ppo(beta=0.05, whiten=False, value='half', old_value='half')"
+
+
+@pytest.mark.parametrize("text", ["grpo(beta=0.04)", "rloo(beta=0.05)", PPO, "grao(beta=0.5, lam=0.6)"])
 def test_groups(text: str, small: Small) -> None:
     answered = text.startswith("grao")
     texts = texts_of(small, 2, answered)
@@ -229,6 +238,16 @@ def test_groups(text: str, small: Small) -> None:
     law = small.pi[pairs[:, 0]] * small.pi[pairs[:, 1]]
     exact = (law[:, None] * group_slopes(text, small, pairs, worth)).sum(0)
     assert_within_three_errors(group_slopes(text, small, rows, score), exact)
+
+
+@pytest.mark.parametrize(("text", "size"), [(PPO.replace("beta=0.05", "beta=0.0, lam=1.0"), 1), ("rloo(beta=0.0)", 2)])
+def test_policy_gradients_climb_the_expected_reward(text: str, size: int, small: Small) -> None:
+    """The expected slope is exactly that of -E[reward]: a value or the others' mean takes nothing away."""
+    rows = torch.cartesian_prod(*[torch.arange(SIZE)] * size).reshape(-1, size)
+    law = small.pi[rows].prod(1)
+    found = (law[:, None] * group_slopes(text, small, rows, small.reward[rows])).sum(0)
+    expected = -((small.pi * small.reward)[:, None] * small.chain.sum(1)).sum(0)
+    torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-8)
 
 
 def assert_within_three_errors(each: Tensor, exact: Tensor) -> None:
