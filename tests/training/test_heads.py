@@ -86,8 +86,8 @@ def test_a_sharded_model_and_a_head_that_nobody_makes_are_refused() -> None:
         HeadKeeper(build(parse(SPARSE).needs, exact_model()), sharded=True)
     HeadKeeper(None, sharded=True)
     need = next(n for n in parse("degree_reconstructed()").needs if n.kind == "head")
-    with pytest.raises(AssentError, match="no scorer makes the head 'value'"):
-        build({need._replace(name="value")}, exact_model())
+    with pytest.raises(AssentError, match="no scorer makes the head 'judge'"):
+        build({need._replace(name="judge")}, exact_model())
 
 
 def test_a_rank_that_met_no_head_counts_as_zero() -> None:
