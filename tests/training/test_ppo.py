@@ -59,12 +59,9 @@ def test_a_run_raises_the_reward_and_learns_values(files: Path, tmp_path: Path) 
     assert names == {name for name, _ in small_model().named_parameters()}, "what is saved is an ordinary checkpoint"
 
 
-@pytest.mark.parametrize("batch", [2, 4])
-def test_micro_batches_do_not_change_a_step(batch: int, files: Path, tmp_path: Path) -> None:
+def test_micro_batches_do_not_change_a_step(files: Path, tmp_path: Path) -> None:
     whole = run(files, tmp_path / "a", rounds=2, per_device_train_batch_size=8)
-    parts = run(
-        files, tmp_path / "b", rounds=2, per_device_train_batch_size=batch, gradient_accumulation_steps=8 // batch
-    )
+    parts = run(files, tmp_path / "b", rounds=2, per_device_train_batch_size=2, gradient_accumulation_steps=4)
     assert whole.steps == parts.steps == 2
     assert largest_difference(whole.model, parts.model) < 1e-4, "advantages are whitened over the step"
 
