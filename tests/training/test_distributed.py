@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import socket
 import subprocess
@@ -45,11 +46,23 @@ EXTENDED = {
 """What runs on whole weights only, or need not be tried on shards too."""
 
 
+def free_ports(count: int) -> int:
+    """The first of so many free ports in a row: every run of the plans takes the next one, and other workers take others."""
+    rng = random.Random(os.urandom(8))
+    while True:
+        first = rng.randrange(20_000, 60_000)
+        try:
+            for port in range(first, first + count):
+                with socket.socket() as free:
+                    free.bind(("127.0.0.1", port))
+            return first
+        except OSError:
+            continue
+
+
 def start(folder: Path, count: int, plans: dict) -> None:
     """Run the plans on so many ranks and wait."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_ports(len(plans))
     words = [str(count), str(port), str(folder), json.dumps(plans)]
     started = [
         subprocess.Popen(
@@ -65,6 +78,7 @@ def start(folder: Path, count: int, plans: dict) -> None:
     finally:
         for process in started:
             process.kill()
+            process.communicate()
 
 
 @pytest.fixture(scope="module")
