@@ -58,7 +58,7 @@ def test_explain_draws_an_expression(capsys: pytest.CaptureFixture[str], tmp_pat
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["dppo"], "did you mean 'dpo'"),
+        (["odpoo"], "did you mean 'odpo'"),
         (["dpo(beta=-1)"], "beta is -1"),
         (["dpo", "--out", "x.pdf"], "ends in .png or .svg"),
         (["dpo", "--out", "FILE/x.svg"], "cannot be written"),

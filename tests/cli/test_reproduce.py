@@ -52,7 +52,7 @@ def test_publishing_writes_the_pages(arguments, short, capsys, monkeypatch, tmp_
     assert code == 0 and json.loads(out)["papers"][0]["seed"] == verb.PUBLISHED == 100
     assert "linear_rate_figure: refuted" in (tmp_path / "docs/claims.md").read_text()
     assert "2509.24159" in (tmp_path / "docs/papers.md").read_text()
-    assert json.loads((tmp_path / "stored").read_text())["lcpo"]["tests"]["formula"]["passed"] == 1
+    assert json.loads((tmp_path / "stored").read_text())["lcpo"]["tests"]["formula"]["passed"] == 2
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,8 @@ def steepness(base: Objective, scores: PairScores, state: Mapping[str, Tensor]) 
         else:  # the sum hangs on the tokens, for losses that read them
             moved = replace(side, logp=tokens.sum_rows(flat, len(side)), tokens=replace(tokens, logp=flat))
         logit = base.induced_logit(replace(scores, chosen=moved), state)
+        if not logit.requires_grad:  # a reward model's: it reads no log-probability
+            return 0.0
         (slope,) = torch.autograd.grad(logit.sum(), flat, allow_unused=True, materialize_grads=True)
     if tokens is not None:
         counts = torch.bincount(tokens.row, minlength=len(side)).clamp_min(1)
