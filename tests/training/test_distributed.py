@@ -42,6 +42,10 @@ EXTENDED = {
     "heads": {"objective": "sparsepo(lam_u=0.01) + degree_reconstructed(levels=3)", "heads": True},
     "views": {"objective": "dpo() + rationale() + 0.5*mapl_intra()", "trees": True, "budget": 90},
     "pair update": {"objective": "dpo()", "update": "normalised_pair"},
+    "aot": {"objective": "aot(beta=0.5)"},
+    "beta_dpo": {"objective": "beta_dpo(drop=0.0)"},
+    "kto": {"objective": "kto(beta=0.5)"},
+    "bco": {"objective": "bco(beta=0.5)"},
 }
 """What runs on whole weights only, or need not be tried on shards too."""
 

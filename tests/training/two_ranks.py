@@ -94,6 +94,10 @@ def trainer_for(plan: dict, ranks: int, folder: Path, observers=()):
     if plan["wrap"] == "fsdp2" and ranks > 1:
         extra |= {"fsdp": True, "fsdp_config": {"version": 2, "transformer_layer_cls_to_wrap": ["GPT2Block"]}}
     data = with_views(token_pairs(plan["rows"]), parse(plan["objective"]))
+    if parse(plan["objective"]).data == "labelled":
+        from assent.data.tokens import TokenExample
+
+        data = [TokenExample(row.chosen, row.weight, i % 3 == 0, i, row.columns) for i, row in enumerate(data)]
     trainer = trainer_of(
         model, data, parse(plan["objective"]), folder / "out", per_device_train_batch_size=2,
         gradient_accumulation_steps=plan["step"] // (2 * ranks), num_train_epochs=plan["epochs"], eval_rows=data[:5],
