@@ -12,6 +12,11 @@ HUMAN = "\n\nHuman:"
 ASSISTANT = "\n\nAssistant:"
 
 
+def as_messages(completion: Content) -> list[Any]:
+    """A completion as what the assistant says: its messages, or a text as one message."""
+    return [{"role": "assistant", "content": completion}] if isinstance(completion, str) else list(completion)
+
+
 def common_prefix(a: str, b: str) -> int:
     """Length of the longest common prefix."""
     if a == b[: len(a)]:

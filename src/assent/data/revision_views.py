@@ -5,7 +5,7 @@ arXiv:2406.01660; the paper's wording of the request was not found, this one is 
 
 from __future__ import annotations
 
-from assent.data.dialogue import ASSISTANT, HUMAN
+from assent.data.dialogue import ASSISTANT, HUMAN, as_messages
 from assent.data.fields import plain
 from assent.errors import AssentError
 from assent.records import Content, Example, Pair
@@ -16,8 +16,7 @@ REQUEST = "Please improve this answer and write the better one."
 def revision_prompt(prompt: Content, answer: Content) -> Content:
     """What a reviser is asked: the prompt, an answer to it and the request, in the form of the data."""
     if not isinstance(prompt, str):
-        said = [{"role": "assistant", "content": answer}] if isinstance(answer, str) else list(answer)
-        return [*prompt, *said, {"role": "user", "content": REQUEST}]
+        return [*prompt, *as_messages(answer), {"role": "user", "content": REQUEST}]
     if ASSISTANT in prompt:
         return f"{prompt}{plain(answer)}{HUMAN} {REQUEST}{ASSISTANT}"
     return f"{prompt}{plain(answer)}\n\n{REQUEST}\n\n"

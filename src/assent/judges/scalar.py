@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
+from assent.data.dialogue import as_messages
 from assent.data.fields import plain
 from assent.errors import AssentError
 from assent.judges.judge import Judge, Numbers, checked_scores, logistic
@@ -112,7 +113,7 @@ class _Rewards:
         if isinstance(prompt, str):
             ids = list(self.tokenizer(prompt + plain(completion))["input_ids"])
         else:
-            said = [{"role": "assistant", "content": completion}] if isinstance(completion, str) else list(completion)
+            said = as_messages(completion)
             text = self.tokenizer.apply_chat_template([*prompt, *said], tokenize=False)
             ids = list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
         if (

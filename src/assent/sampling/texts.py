@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from assent.data.dialogue import as_messages
 from assent.data.encoding import Encoder
 from assent.data.fields import plain
 from assent.data.rendering import Rendered
@@ -61,7 +62,7 @@ class Texts:
         if isinstance(prompt, str):
             told = Rendered(prompt + plain(completion), len(prompt), templated=False)
         else:
-            said = [{"role": "assistant", "content": completion}] if isinstance(completion, str) else list(completion)
+            said = as_messages(completion)
             head = self._rendered(0, prompt).text
             text = self.tokenizer.apply_chat_template([*prompt, *said], tokenize=False)
             told = Rendered(text, len(head) if text.startswith(head) else 0, templated=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -188,7 +188,7 @@ def _kept(run: Sampled, arguments: Mapping[str, Any]) -> Any:
 def _round_arguments(run: Sampled, policy: Any, number: int) -> dict[str, Any]:
     """Model and reference of a round."""
     given = {"model": str(policy), "seed": run.training.seed + number}
-    referenced = any(need.kind == "reference" for need in run.objective.needs)
+    referenced = _referenced(run)
     settings = run.settings
     if number and (settings.lora_r is not None or settings.adapter is not None) and not settings.merge:
         given |= {
@@ -268,7 +268,3 @@ def _referenced(run: Sampled) -> bool:
 def _filled(rows: Sequence[Any], size: int) -> list[Any]:
     """As many rows in every round: rows of weight 0 stand for prompts that gave none."""
     return [*rows, *(Filler(rows[0]) for _ in range(size - len(rows)))][:size]
-
-
-Refresh = Callable[[int, nn.Module, Any], tuple[list[Any], Mapping[str, Any]]]
-"""(round, policy, scorer) -> the round's rows and token tables."""
