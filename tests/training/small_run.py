@@ -176,3 +176,15 @@ def largest_difference(first: Any, second: Any) -> float:
     """Over all parameters of two models."""
     pairs = zip(first.parameters(), second.parameters(), strict=True)
     return max((a - b).abs().max().item() for a, b in pairs)
+
+
+def save_model_and_prompts(folder: Path) -> Path:
+    """A model and eight prompts in a folder, for runs that sample their own data."""
+    save_small_model(folder / "model")
+    write_jsonl(folder / "prompts.jsonl", [{"prompt": sentence(random.Random(i), 1, 4)} for i in range(8)])
+    return folder
+
+
+def count_a(prompts: Any, completions: Any) -> list[float]:
+    """A reward that a policy learns in a few steps."""
+    return [float(text.count("a")) for text in completions]

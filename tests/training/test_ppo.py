@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import shutil
 from pathlib import Path
 
@@ -10,7 +9,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from small_run import largest_difference, save_small_model, sentence, small_model, write_jsonl
+from small_run import (
+    count_a,
+    largest_difference,
+    save_model_and_prompts,
+    small_model,
+    write_jsonl,
+)
 
 from assent import AssentError, parse, train
 from assent.objectives.parts import Need
@@ -24,16 +29,9 @@ QUICK = {
 }  # fmt: skip
 
 
-def count_a(prompts, completions) -> list[float]:
-    return [float(text.count("a")) for text in completions]
-
-
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("files")
-    save_small_model(folder / "model")
-    write_jsonl(folder / "prompts.jsonl", [{"prompt": sentence(random.Random(i), 1, 4)} for i in range(8)])
-    return folder
+    return save_model_and_prompts(tmp_path_factory.mktemp("files"))
 
 
 def run(files: Path, out: Path, objective: str = "ppo(beta=0.01)", **arguments):
