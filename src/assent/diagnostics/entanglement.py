@@ -12,6 +12,17 @@ import torch
 from torch import Tensor
 
 IDEAL, BOTH_DOWN, BOTH_UP = "ideal", "both down", "both up"
+REVERSED, STILL = "reversed", "still"
+"""Chosen down and rejected up, which needs a pair weight below 0 (IPO past its target); and no change at all."""
+
+
+def case_of(chosen: float, rejected: float) -> str:
+    """The case of a pair by the signs of its two changes, whatever the pair weights; no change counts as wanted."""
+    if chosen == 0.0 == rejected:
+        return STILL
+    if chosen >= 0.0:
+        return IDEAL if rejected <= 0.0 else BOTH_UP
+    return BOTH_DOWN if rejected <= 0.0 else REVERSED
 
 
 @dataclass(frozen=True)
