@@ -29,7 +29,8 @@ def test_the_loop_is_autograd_over_all_parameters() -> None:
             sides.append(torch.cat([s.flatten().double() for s in slopes]))
         assert found.products.inner[i].item() == pytest.approx((sides[0] @ sides[1]).item(), rel=1e-4)
         assert found.products.chosen_sq[i].item() == pytest.approx((sides[0] @ sides[0]).item(), rel=1e-4)
-    assert found.d_w.tolist() == pytest.approx([0.1] * 3, rel=1e-5)  # policy and reference are the same: beta / 2
+    # policy and reference are the same: beta / 2, less where the label is soft
+    assert found.d_w.tolist() == pytest.approx([0.1 * (2 * row.target - 1) for row in rows], rel=1e-5)
     assert found.summary()["pairs"] == 3.0
 
 
