@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from assent.data.aside import write_aside
 from assent.data.fields import plain
 from assent.errors import AssentError
 from assent.judges import Tally
@@ -75,9 +75,11 @@ def write(folder: Path, found: Round) -> None:
         "chosen_text": pa.string(), "rejected_text": pa.string(), "annotators": pa.list_(pa.string()),
         "p": pa.list_(pa.float64()),
     }  # fmt: skip
-    _aside(folder / SAMPLES, lambda path: pq.write_table(pa.Table.from_pylist(rows), path))
-    _aside(folder / PAIRS, lambda path: pq.write_table(pa.Table.from_pylist(pairs, pa.schema(columns)), path))
-    _aside(folder / ABOUT, lambda path: path.write_text(json.dumps(found.about, indent=1) + "\n", encoding="utf-8"))
+    write_aside(folder / SAMPLES, lambda path: pq.write_table(pa.Table.from_pylist(rows), path))
+    write_aside(folder / PAIRS, lambda path: pq.write_table(pa.Table.from_pylist(pairs, pa.schema(columns)), path))
+    write_aside(
+        folder / ABOUT, lambda path: path.write_text(json.dumps(found.about, indent=1) + "\n", encoding="utf-8")
+    )
 
 
 def read(folder: Path) -> Round | None:
@@ -136,9 +138,3 @@ def _number(value: float) -> float | None:
 
 def _nan(value: float | None) -> float:
     return float("nan") if value is None else value
-
-
-def _aside(path: Path, write: Any) -> None:
-    part = path.with_name(f".{path.name}.part")
-    write(part)
-    os.replace(part, path)

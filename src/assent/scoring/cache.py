@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from assent.data.aside import write_aside
 from assent.errors import AssentError, reason
 from assent.scoring import shards
 from assent.scoring.fingerprint import Fingerprint, key_of
@@ -89,7 +90,7 @@ class ReferenceCache:
             if not (self.folder / ABOUT).exists():
                 told = {"schema": shards.SCHEMA, "key": self.folder.name, "name": self.fingerprint.name}
                 told["made_of"] = dict(self.fingerprint.made_of)
-                shards.write_aside(self.folder / ABOUT, json.dumps(told, indent=1).encode())
+                write_aside(self.folder / ABOUT, lambda aside: aside.write_text(json.dumps(told, indent=1)))
             return shards.write(self.folder, self.folder.name, keys, lengths, np.concatenate(values))
         except OSError as error:
             raise AssentError(

@@ -17,10 +17,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from assent.data.aside import write_aside
 from assent.errors import AssentError, reason
 from assent.scoring.forward import causal_lm_of, unwrap
 from assent.scoring.lora import ADAPTER_CONFIG, base_of, is_adapter
-from assent.scoring.shards import file_hash, write_aside
+from assent.scoring.shards import file_hash
 
 SCHEMA = 1
 MEMORY = "files.json"
@@ -125,7 +126,7 @@ def remembered_hash(path: Path, root: Path) -> str:
     # read again just before writing: another process may have added its own, and a lost entry only costs a hash
     content = {"schema": SCHEMA, "files": {**_memory(root), str(path): [*state, found]}}
     root.mkdir(parents=True, exist_ok=True)
-    write_aside(root / MEMORY, json.dumps(content, indent=1).encode())
+    write_aside(root / MEMORY, lambda aside: aside.write_text(json.dumps(content, indent=1), encoding="utf-8"))
     return found
 
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from assent.data.aside import write_aside
 from assent.errors import AssentError
 from assent.scoring.table import KEY_BYTES
 
@@ -54,19 +53,6 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
-def write_aside(path: Path, content: bytes) -> None:
-    """Write a file under a name of its own and move it into place when all of it is on disk."""
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        with aside.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
-
-
 def write(folder: Path, model: str, keys: np.ndarray, lengths: np.ndarray, values: np.ndarray) -> Path:
     """A new shard of the folder of ``model`` (its key): keys [n, 2], number of values of each [n], all values [N].
 
@@ -85,7 +71,7 @@ def write(folder: Path, model: str, keys: np.ndarray, lengths: np.ndarray, value
     content = save(tensors, metadata={"assent": json.dumps({"schema": SCHEMA, "model": model})})
     path = folder / (hashlib.blake2b(content, digest_size=16).hexdigest() + SUFFIX)
     if not path.exists():
-        write_aside(path, content)
+        write_aside(path, lambda aside: aside.write_bytes(content))
     return path
 
 

@@ -7,11 +7,11 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from assent.data.aside import write_aside
 from assent.errors import AssentError
 
 STATE_FILE, STATE_INFO = "assent_state.safetensors", "assent_state.json"
@@ -62,16 +62,6 @@ def prepare_output(output_dir: str | os.PathLike[str], resume: bool) -> Path | N
             f"the output directory {str(path)!r} is not empty; continue that run with --resume or choose another directory"
         )
     return None
-
-
-def write_aside(path: Path, write: Any) -> None:
-    """Call ``write(temporary path)`` and move the result into place, so that no half file is ever seen."""
-    aside = path.with_name(f".{path.name}.part")
-    try:
-        write(aside)
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def save_state(folder: Path, state: Mapping[str, Tensor], annotators: tuple[str, ...], objective: str) -> None:

@@ -80,29 +80,40 @@ def generator_of(policy: nn.Module, reference: Any, texts: Texts, settings: Sett
     return ModelGenerator(policy, texts.end, (reference.model, mixing), progress=progress)
 
 
+def rule_of(settings: Settings) -> PairingRule:
+    return PairingRule(
+        settings.pairing or "best_worst", value_of(settings, "pair_threshold"), value_of(settings, "judge_labels")
+    )
+
+
+def provenance_of(
+    judge: Judge, prompts: Sequence[Content], settings: Settings, seed: int, told: dict[str, Any],
+    logged: Sequence[Content] = (),
+) -> dict[str, Any]:  # fmt: skip
+    """What a round is made of, which is written beside its counts; ``told`` is what the caller knows of it."""
+    return {
+        **told, "judge": judge.name, "sampling": asdict(sampling_of(settings, seed)),
+        "samples": value_of(settings, "samples"), "mixture": settings.mixture, "rejection": settings.rejection,
+        "logged": settings.logged, "rule": asdict(rule_of(settings)), "prompts": digest([*prompts, *logged]),
+    }  # fmt: skip
+
+
+def kept(folder: Path, provenance: dict[str, Any]) -> Round | None:
+    """The round in ``folder``; None where it is not there whole.  Raises AssentError for one made in another way."""
+    if (known := rounds.read(folder)) is not None:
+        same(known.about, provenance, folder)
+    return known
+
+
 def collect(
     folder: Path, policy: nn.Module, reference: Any, texts: Texts, judge: Judge, prompts: Sequence[Content],
     settings: Settings, objective: Objective, seed: int, provenance: dict[str, Any], logged: Sequence[Content] = (),
 ) -> Round:  # fmt: skip
-    """The round in ``folder``, made now where it is not there whole; ``provenance`` is written beside its counts.
+    """Make a round and write it to ``folder``, ``provenance`` beside its counts.
 
     logged: a completion of each prompt that the data hold, where the settings read one.
-
-    Raises AssentError where no prompt gives a pair.
     """
-    sampling = sampling_of(settings, seed)
-    rule = PairingRule(
-        settings.pairing or "best_worst", value_of(settings, "pair_threshold"), value_of(settings, "judge_labels")
-    )
-    provenance = {
-        **provenance, "judge": judge.name, "sampling": asdict(sampling), "samples": value_of(settings, "samples"),
-        "mixture": settings.mixture, "rejection": settings.rejection, "logged": settings.logged,
-        "rule": asdict(rule), "prompts": _digest([*prompts, *logged]),
-    }  # fmt: skip
-    known = rounds.read(folder)
-    if known is not None:
-        _same(known.about, provenance, folder)
-        return known
+    sampling, rule = sampling_of(settings, seed), rule_of(settings)
     ids = texts.prompt_ids(prompts, settings.max_length)
     with counting(f"{folder.name}: sampling") as progress:
         made = generator_of(policy, reference, texts, settings, progress).generate(
@@ -171,11 +182,12 @@ def sentence(name: str, counts: Counts, found: Round) -> str:
     return f"{name}: " + ", ".join(told)
 
 
-def _digest(prompts: Sequence[Content]) -> str:
+def digest(prompts: Sequence[Content]) -> str:
+    """A name of these prompts, in this order."""
     return hashlib.sha256(json.dumps(list(prompts), ensure_ascii=True, default=dict).encode()).hexdigest()
 
 
-def _same(known: dict[str, Any], asked: dict[str, Any], folder: Path) -> None:
+def same(known: dict[str, Any], asked: dict[str, Any], folder: Path) -> None:
     """Refuse to go on from a round that was made in another way."""
     for name, value in json.loads(json.dumps(asked)).items():
         if known.get(name) != value:

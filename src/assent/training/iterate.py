@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from assent.errors import AssentError
 from assent.judges import AnnotatorPool, Judge, judge_of
 from assent.objectives import Objective
 from assent.records import ANONYMOUS
-from assent.sampling import Texts
+from assent.sampling import Texts, rounds
 from assent.sampling.logged import COLUMNS, SIDES, KnownSide
 from assent.sampling.rounds import Round
 from assent.sampling.rows import group_rows, pair_rows, records_of
@@ -25,7 +25,7 @@ from assent.scoring.reference import Precomputed, tabulate
 from assent.training.arguments import Settings, resolve
 from assent.training.batches import Filler
 from assent.training.checkpoints import write_aside
-from assent.training.collect import collect, folder_of, prompts_of
+from assent.training.collect import collect, folder_of, kept, prompts_of, provenance_of
 from assent.training.old_values import OLD_VALUE, old_values, reads_old_values
 from assent.training.policy import load, make, tokenizer_of
 from assent.training.prepare import Prepared, as_read, prepare_held_out, viewed
@@ -55,30 +55,28 @@ class Sampled:
     def __post_init__(self) -> None:
         self.rounds = value_of(self.settings, "rounds")
 
-    def collect(self, number: int, policy: nn.Module, reference: Any) -> Round:
-        """The data of a round: sampled by the first rank, read by all."""
+    def collect(self, number: int, models: Callable[[], tuple[nn.Module, Any]]) -> Round:
+        """The data of a round: found whole or sampled by the first rank, and read by the others.
+
+        models: gives policy and reference, and is called where they are needed.
+        """
         folder, seed = folder_of(self.output, number), self.training.seed + 1000 * number
         told = {"round": number, "source": self.settings.source, "start": self.start}
         prompts, logged = prompts_of(self.prompts, self.settings, number)
+        told = provenance_of(self.judge, prompts, self.settings, seed, told, logged)
+        mine: list[Round] = []
 
-        def ask() -> Round:
-            texts = Texts(self.tokenizer, policy)
-            return collect(
-                folder,
-                policy,
-                reference,
-                texts,
-                self.judge,
-                prompts,
-                self.settings,
-                self.objective,
-                seed,
-                told,
-                logged,
-            )
+        def ask() -> None:
+            if (found := kept(folder, told)) is None:
+                policy, reference = models()
+                texts = Texts(self.tokenizer, policy)
+                found = collect(
+                    folder, policy, reference, texts, self.judge, prompts, self.settings, self.objective, seed, told, logged,
+                )  # fmt: skip
+            mine.append(found)
 
-        on_first_rank(lambda: ask() and None)
-        return ask()
+        on_first_rank(ask)
+        return mine[0] if mine else rounds.read(folder)
 
     def prepared(self, found: Round, number: int, scorer: Any = None) -> Prepared:
         """The round's rows as a run takes them.  scorer: whose value head says what the values are now; None: a fresh one."""
@@ -212,15 +210,18 @@ def _round_arguments(run: Sampled, policy: Any, number: int) -> dict[str, Any]:
 
 def _collected(run: Sampled, asked: Mapping[str, Any], number: int) -> Round:
     """The round's data, sampled from the policy that the round starts with."""
-    settings, training = resolve(asked, run.objective, str(run.output))
-    loaded = load(settings)
-    loaded.model.to(training.device)
-    reference = None
-    if run.settings.mixture is not None:
+
+    def models() -> tuple[nn.Module, Any]:
+        settings, training = resolve(asked, run.objective, str(run.output))
+        loaded = load(settings)
+        loaded.model.to(training.device)
+        if run.settings.mixture is None:
+            return loaded.model, None
         from assent.training.caching import other_reference
 
-        reference = other_reference(settings, loaded.model) or loaded.live_reference()
-    return run.collect(number, loaded.model, reference)
+        return loaded.model, other_reference(settings, loaded.model) or loaded.live_reference()
+
+    return run.collect(number, models)
 
 
 # ---- one run on rows of its own policy ----------------------------------------------------------------------
@@ -248,12 +249,12 @@ def _online(run: Sampled, arguments: Mapping[str, Any]) -> Any:
     settings, training = resolve(own, run.objective, str(run.output))
     policy = make(settings, training, run.objective, run.tokenizer, [], tables={OLD: None, OLD_VALUE: None})
     policy.model.to(training.device)
-    first = run.prepared(run.collect(0, policy.model, policy.scorer.reference), 0)
+    first = run.prepared(run.collect(0, lambda: (policy.model, policy.scorer.reference)), 0)
     first = replace(first, rows=_filled(first.rows, size))
     del policy
 
     def refresh(number: int, model: nn.Module, scorer: Any) -> tuple[list[Any], Mapping[str, Any]]:
-        found = run.collect(number, model, getattr(scorer, "reference", None))
+        found = run.collect(number, lambda: (model, getattr(scorer, "reference", None)))
         fresh = run.prepared(found, number, scorer.on(model))
         return _filled(fresh.rows, size), fresh.tables
 
