@@ -22,6 +22,7 @@ from assent.training.metrics import lcpo_terms
 from assent.training.policy import Policy, Start, check_start, make
 from assent.training.prepare import Prepared, prepare
 from assent.training.progress import Progress, say
+from assent.training.provenance import write_labels
 from assent.training.ranks import first_rank, on_first_rank
 from assent.training.recorder import Recorder
 from assent.training.trainer import PreferenceTrainer
@@ -88,6 +89,8 @@ def fit(
             say(f"resuming from {checkpoint}")
         if told := unmoved(training, len(trainer.step_sampler())):
             say(told)
+        if first_rank():
+            write_labels(output_dir, prepared.records, settings, training.seed)
         trainer.run(checkpoint)
         if trainer.stopping:
             raise KeyboardInterrupt(
