@@ -45,6 +45,50 @@ def test_scores_equal_one_unpadded_pass_each(tmp_path: Path) -> None:
     assert 0 < verdicts.p[0] < 1 and judge.scored and np.isfinite(found).all()
 
 
+def expected_scores(lm, tokenizer, texts: list[str], end: bool) -> list[float]:
+    """transformers alone: one unpadded pass of each text."""
+    scores = []
+    for text in texts:
+        ids = tokenizer(text, add_special_tokens=end)["input_ids"] + [tokenizer.eos_token_id] * end
+        with torch.no_grad():
+            scores.append(lm(input_ids=torch.tensor([ids])).logits[0, 0].item())
+    return scores
+
+
+@pytest.mark.parametrize("pad", [0, 2, None])
+def test_the_padding_of_the_configuration_is_kept(pad: int | None) -> None:
+    """pad 2 is the end token, before which transformers reads; None takes the tokenizer's."""
+    lm, tokenizer = model().eval(), small_tokenizer()
+    lm.config.pad_token_id = pad
+    found = reward_model(lm, tokenizer, batch_size=3).score(PROMPTS, COMPLETIONS)
+    assert lm.config.pad_token_id == (pad or 0)
+    texts = [p + c for p, c in zip(PROMPTS, COMPLETIONS, strict=True)]
+    assert found.tolist() == pytest.approx(expected_scores(lm, tokenizer, texts, True), abs=1e-6)
+
+
+def test_conversations_go_through_the_template_which_sets_their_end() -> None:
+    lm, tokenizer = model().eval(), small_tokenizer()
+    tokenizer.chat_template = "{% for m in messages %}{{ ' ' + m['content'] }}{% endfor %}"
+    prompts = [[{"role": "user", "content": prompt}] for prompt in PROMPTS]
+    said = [completion.strip() for completion in COMPLETIONS]
+    found = reward_model(lm, tokenizer, batch_size=2).score(prompts, said)
+    texts = [f" {p} {c}" for p, c in zip(PROMPTS, said, strict=True)]
+    assert found.tolist() == pytest.approx(expected_scores(lm, tokenizer, texts, False), abs=1e-6)
+    messages = [[{"role": "assistant", "content": text}] for text in said]
+    assert reward_model(lm, tokenizer).score(prompts, messages).tolist() == pytest.approx(found.tolist(), abs=1e-6)
+
+
+def test_a_causal_model_and_a_classifier_are_refused_by_their_directories(tmp_path: Path) -> None:
+    from small_run import save_small_model
+
+    with pytest.raises(AssentError, match="without a trained head; train one from it with bradley_terry"):
+        reward_model(str(save_small_model(tmp_path / "causal")))
+    model(3).save_pretrained(tmp_path / "several")
+    small_tokenizer().save_pretrained(tmp_path / "several")
+    with pytest.raises(AssentError, match="is a classifier with 3 outputs; expected a reward model"):
+        reward_model(str(tmp_path / "several"))
+
+
 def test_other_models_are_refused(tmp_path: Path) -> None:
     with pytest.raises(AssentError, match="has 3 labels; expected one output"):
         reward_model(model(3), small_tokenizer())

@@ -11,10 +11,18 @@ import numpy as np
 import torch
 
 from assent.data.dialogue import as_messages
+from assent.data.encoding import Encoder
 from assent.data.fields import plain
+from assent.data.rendering import Renderer
+from assent.data.report import Report
+from assent.data.tokens import TokenExample, TokenSequence
 from assent.errors import AssentError
 from assent.judges.judge import Judge, Numbers, checked_scores, logistic
 from assent.records import Content
+from assent.scoring.forward import causal_lm_of
+from assent.scoring.loading import LoadedModel, load_policy, load_tokenizer
+from assent.scoring.reward import REWARD, RewardScorer
+from assent.scoring.reward_model import settle_padding
 
 ScoreFunction = Callable[[Sequence[Content], Sequence[Content]], Sequence[float]]
 """(prompts, completions) -> a number each, higher is better."""
@@ -53,77 +61,77 @@ def reward_model(
     model: Any, tokenizer: Any = None, *, temperature: float = 1.0, batch_size: int = 16, max_length: int = 2048,
     device: str | torch.device | None = None,
 ) -> ScalarJudge:  # fmt: skip
-    """A judge from a sequence-classification model of one output: a directory, a hub id, or a model with its tokenizer.
+    """A judge from a sequence-classification model of one output: a directory (an adapter's too), a hub id, or a model in
+    memory with its tokenizer.
 
-    Text is the prompt followed by the completion, conversations go through the tokenizer's chat template, as in training.
-    Raises AssentError for a model of several labels, and for text of more than ``max_length`` tokens.
+    Text is the prompt followed by the completion, conversations go through the tokenizer's chat template: the tokens that a
+    run with ``bradley_terry()`` trains on.
+    Raises AssentError for a model of several labels or without a trained head, and for text of more than ``max_length`` tokens.
     """
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
     name = str(model) if isinstance(model, str | Path) else type(model).__name__
+    fresh = False
     if isinstance(model, str | Path):
-        try:
-            tokenizer = tokenizer or AutoTokenizer.from_pretrained(model)
-            model = AutoModelForSequenceClassification.from_pretrained(model)
-        except (OSError, ValueError) as error:
-            raise AssentError(
-                f"{name!r} cannot be loaded as a reward model ({str(error).splitlines()[0]}); give a directory or hub id of a "
-                "sequence-classification model"
-            ) from None
+        loaded, tokenizer = _loaded(name, tokenizer)
+        model, fresh = loaded.model, loaded.fresh_head
     if tokenizer is None:
         raise AssentError("the reward model is an object in memory; pass its tokenizer too")
-    if model.config.num_labels != 1:
-        raise AssentError(
-            f"the reward model {name!r} has {model.config.num_labels} labels; expected one output, a reward"
-        )
-    if model.config.pad_token_id is None:
-        model.config.pad_token_id = (
-            tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-        )
+    labels = causal_lm_of(model).config.num_labels
+    if labels != 1:
+        raise AssentError(f"the reward model {name!r} has {labels} labels; expected one output, a reward")
+    encoder = Encoder(tokenizer, Report())
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token  # as when a tokenizer is loaded
+    pad, _ = settle_padding(causal_lm_of(model), tokenizer, fresh)
     model = model.eval() if device is None else model.eval().to(device)
-    return ScalarJudge(_Rewards(model, tokenizer, batch_size, max_length), name, temperature)
+    return ScalarJudge(_Rewards(RewardScorer(model, pad), encoder, batch_size, max_length), name, temperature)
+
+
+def _loaded(name: str, tokenizer: Any) -> tuple[LoadedModel, Any]:
+    """The model and its tokenizer from a directory or hub id."""
+    try:
+        loaded = load_policy(name, reward=True)
+        tokenizer = tokenizer or load_tokenizer(name)
+    except AssentError as error:
+        raise AssentError(f"{name!r} cannot be loaded as a reward model: {error}") from None
+    if loaded.fresh_head and loaded.adapter is None:  # an adapter brings its head along
+        raise AssentError(
+            f"{name!r} cannot be loaded as a reward model: it is a causal language model without a trained head; train one "
+            "from it with bradley_terry()"
+        )
+    return loaded, tokenizer
 
 
 @dataclass(frozen=True)
 class _Rewards:
     """The scores of a reward model, in batches of like lengths."""
 
-    model: Any
-    tokenizer: Any
+    scorer: RewardScorer
+    encoder: Encoder
     batch_size: int
     max_length: int
 
     @torch.no_grad()
     def __call__(self, prompts: Sequence[Content], completions: Sequence[Content]) -> Numbers:
-        ids = [self._ids(prompt, completion) for prompt, completion in zip(prompts, completions, strict=True)]
-        order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
-        found = np.full(len(ids), np.nan)
+        rows = self._rows(prompts, completions)
+        order = sorted(range(len(rows)), key=lambda i: len(rows[i].sequence))
+        found = np.full(len(rows), np.nan)
         for start in range(0, len(order), self.batch_size):
-            rows = order[start : start + self.batch_size]
-            width = max(len(ids[i]) for i in rows)
-            pad = self.model.config.pad_token_id
-            batch = torch.tensor([ids[i] + [pad] * (width - len(ids[i])) for i in rows], device=self.model.device)
-            mask = torch.tensor(
-                [[1] * len(ids[i]) + [0] * (width - len(ids[i])) for i in rows], device=self.model.device
-            )
-            found[rows] = self.model(input_ids=batch, attention_mask=mask).logits[:, 0].double().cpu().numpy()
+            some = order[start : start + self.batch_size]
+            found[some] = self.scorer.scores([rows[i] for i in some]).column(REWARD).double().cpu().numpy()
         return found
 
-    def _ids(self, prompt: Content, completion: Content) -> list[int]:
-        if isinstance(prompt, str):
-            ids = list(self.tokenizer(prompt + plain(completion))["input_ids"])
-        else:
-            said = as_messages(completion)
-            text = self.tokenizer.apply_chat_template([*prompt, *said], tokenize=False)
-            ids = list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
-        if (
-            self.tokenizer.eos_token_id is not None
-            and isinstance(prompt, str)
-            and ids[-1:] != [self.tokenizer.eos_token_id]
-        ):
-            ids.append(self.tokenizer.eos_token_id)
-        if not 0 < len(ids) <= self.max_length:
-            raise AssentError(
-                f"the reward model was given {len(ids)} tokens; expected 1 to {self.max_length} (max_length)"
-            )
-        return ids
+    def _rows(self, prompts: Sequence[Content], completions: Sequence[Content]) -> list[TokenExample]:
+        renderer = Renderer(self.encoder.tokenizer, Report())
+        texts = []
+        for number, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
+            said = plain(completion) if isinstance(prompt, str) else as_messages(completion)
+            texts.append(renderer.render(prompt, said, None, number))
+        rows = []
+        for number, (ids, _, _) in enumerate(self.encoder.encode(texts, range(len(texts)))):
+            if not 0 < len(ids) <= self.max_length:
+                raise AssentError(
+                    f"the reward model was given {len(ids)} tokens; expected 1 to {self.max_length} (max_length)"
+                )
+            counted = np.arange(len(ids)) > 0  # a score is of the whole text, whichever tokens count
+            rows.append(TokenExample(TokenSequence(ids, 1, counted), 1.0, None, number))
+        return rows
