@@ -1,10 +1,9 @@
 """Preference fine-tuning should leverage suboptimal, on-policy data: the didactic bandits.  ICML 2024, arXiv:2404.14367.
 
-The compositions are sources of pairs under objectives of the registry; here a source is the bandit's own (`worlds.bandit`,
-whose table stands for the authors' network), and ``ipo(tau=0.05)`` is their "beta 10", the target margin itself.
-Tolerances that the sheet leaves open: .05 for final rewards, 1e-4 for figures of four digits.  Not stated, since the sheet has
-no figures for them: continuous and sequence bandits, Pythia and Mistral, and the four-bin toy of the project page, which the
-sheet could not reach by a plain step.
+The compositions are sources of pairs under objectives of the registry; here a source is the bandit's own (`worlds.bandit`),
+and ``ipo(tau=0.05)`` is their "beta 10", the target margin itself.  Tolerances that the sheet leaves open: .05 for final
+rewards, 1e-4 for figures of four digits.  `on_policy_versions` has the authors' network, sequences and continuous actions.
+Not stated: Pythia and Mistral, and the four-bin toy of the project page, which the sheet could not reach by a plain step.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor
 
 from assent.objectives import parse
+from assent.papers import on_policy_versions
 from assent.papers.claims import Claim, above, near
 from assent.papers.registry import Paper
 from assent.scores import PairScores, Scores
@@ -153,9 +153,7 @@ def negative(seeds: Sequence[int], steps: int = 200) -> list[Claim]:
         "Best-of-N less half the worst": partial(best_of_n, worst=0.5),
         "Best-of-N less .9 the worst": partial(best_of_n, worst=0.9),
     }  # fmt: skip
-    found = {
-        (name, t): run(m(t), seeds, **OFFLINE | {"steps": steps})[0] for name, m in make.items() for t in (0.2, 0.0)
-    }
+    found = {(n, t): run(m(t), seeds, **OFFLINE | {"steps": steps})[0] for n, m in make.items() for t in (0.2, 0.0)}
     cells = {f"{n}, {'filtered' if t else 'all'}": x for (n, t), x in found.items()}
     best = {t: found["Best-of-N", t] for t in (0.2, 0.0)}
     return [
@@ -190,7 +188,11 @@ PAPER = Paper(
     title="Preference Fine-Tuning of LLMs Should Leverage Suboptimal, On-Policy Data",
     arxiv="2404.14367",
     objective="ipo(tau=0.05)",
-    statements=(exact, lemma, sampling, negative, freshness),
-    formula_tests=("tests/objectives/test_ipo.py", "tests/worlds/test_bandit.py"),
+    statements=(exact, lemma, sampling, negative, freshness, *on_policy_versions.STATEMENTS),
+    formula_tests=(
+        "tests/objectives/test_ipo.py",
+        "tests/worlds/test_bandit.py",
+        "tests/worlds/test_bandit_versions.py",
+    ),
     model_tests=("tests/papers/test_on_policy_model.py",),
 )

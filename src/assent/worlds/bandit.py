@@ -2,9 +2,10 @@
 
 The reference is the exact mass of tanh(Z), Z ~ Cauchy(-.7, .4), in 100 equal bins of [-1, 1] (the authors count 10,000
 samples).  R1 peaks at action 70, where the reference is thin, R2 at 20, near its mode.  Contexts do not matter to either, so
-a policy is one softmax table instead of the authors' network; Adam, rate .05, started at the reference.  In a round each of
-C contexts draws 10 actions from the reference (the first round) or from the policy (the later ones), and full-batch steps
-follow.  Losses are the registry's; runs [M] stand side by side and share nothing but the draws of a seed.
+a policy is one softmax table (the authors' network: `bandit_network`); Adam, rate .05, started at the reference.  In a round
+each of C contexts draws 10 actions from the reference (the first round) or from the policy (the later ones), and full-batch
+steps follow.  Losses are the registry's; runs [M] stand side by side and share nothing but the draws of a seed.  `learn` and
+the losses serve the sequence and the continuous version too.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -37,44 +39,40 @@ def bump(peak: int, width: float = 10.0) -> Tensor:
 
 @dataclass
 class Batch:
-    """A round's data: reward and old log-probability of the drawn actions, [M, C, 10] each, beside the actions.
+    """A round's data of M runs: the rewards [M, C, 10] of what each of C contexts has drawn.
 
+    old, ref [M, C, 10, T]: log-probability of each token under who drew it and under the reference, nats; an action is one.
     told [M, C, 10]: rewards standardised by mean and deviation of all that the run has drawn so far.
     """
 
-    action: Tensor
     reward: Tensor
     old: Tensor
     ref: Tensor
     told: Tensor
-
-    def end(self, best: bool) -> Tensor:
-        """The action [M, C] of highest or lowest reward in each context."""
-        at = self.reward.argmax(-1) if best else self.reward.argmin(-1)
-        return self.action.gather(-1, at[..., None])[..., 0]
 
     def spread(self) -> Tensor:
         return self.reward.amax(-1) - self.reward.amin(-1)
 
 
 Loss = Callable[[Tensor, Batch], Tensor]
-"""Mean loss [M] of log-probabilities [M, 100] on a round's data."""
+"""Mean loss [M] of the log-probabilities [M, C, 10, T] that the policy gives a round's data."""
 
 
-def likelihood(logp: Tensor, action: Tensor) -> Tensor:
-    """The registry's negative log-likelihood of actions [M, ...], shaped like them."""
-    picked = logp.gather(-1, action.flatten(1))
-    return parse("sft(per='sequence')")(Scores(picked.flatten())).view(action.shape)
+def likelihood(logp: Tensor) -> Tensor:
+    """The registry's negative log-likelihood of draws [M, C, 10, T], summed over tokens [M, C, 10]."""
+    total = logp.sum(-1)
+    return parse("sft(per='sequence')")(Scores(total.flatten())).view(total.shape)
 
 
 def best_of_n(threshold: float = 0.0, worst: float = 0.0) -> Loss:
     """-log pi(best) + ``worst`` log pi(worst), over contexts whose rewards spread by ``threshold`` or more."""
 
     def loss(logp: Tensor, data: Batch) -> Tensor:
-        each = likelihood(logp, data.end(True))
-        if worst:
-            each = each - worst * likelihood(logp, data.end(False))
-        return mean(each, data.spread() >= threshold)
+        each = likelihood(logp)
+        best, last = (
+            each.gather(-1, end[..., None])[..., 0] for end in (data.reward.argmax(-1), data.reward.argmin(-1))
+        )
+        return mean(best - worst * last if worst else best, data.spread() >= threshold)
 
     return loss
 
@@ -84,10 +82,10 @@ def pairs(text: str, threshold: float = 0.0) -> Loss:
     objective = parse(text)
 
     def loss(logp: Tensor, data: Batch) -> Tensor:
-        pick = lambda side: data.action[..., side].flatten(1)  # noqa: E731
+        own, ref = logp.sum(-1), data.ref.sum(-1)
         r = [data.reward[..., side].flatten(1) for side in (FIRST, SECOND)]
         won = (r[0] > r[1]).to(logp)
-        sides = [Scores(logp.gather(-1, pick(s)).flatten(), data.ref[pick(s)].flatten()) for s in (FIRST, SECOND)]
+        sides = [Scores(own[..., side].flatten(), ref[..., side].flatten()) for side in (FIRST, SECOND)]
         each = objective(PairScores(*sides, target=won.flatten())).view(won.shape)
         return mean(each, (r[0] - r[1]).abs() >= threshold)
 
@@ -96,61 +94,113 @@ def pairs(text: str, threshold: float = 0.0) -> Loss:
 
 def weighted(beta: float) -> Loss:
     """RWR: -exp(r / beta) log pi(a), over exp(1 / beta), which Adam does not see."""
-    return lambda logp, data: (((data.reward - 1) / beta).exp() * likelihood(logp, data.action)).flatten(1).mean(-1)
+    return lambda logp, data: (((data.reward - 1) / beta).exp() * likelihood(logp)).flatten(1).mean(-1)
 
 
 def reinforce() -> Loss:
     """-r log pi(a), r standardised by what the run has seen."""
-    return lambda logp, data: (data.told * likelihood(logp, data.action)).flatten(1).mean(-1)
+    return lambda logp, data: (data.told * likelihood(logp)).flatten(1).mean(-1)
 
 
 def group(text: str) -> Loss:
-    """A group objective; the group is a context's draws, its completions have one token."""
+    """A group objective; the group is a context's draws.  Token columns: "old_logp", and "nought", a value of 0 for `ppo()`."""
     objective = parse(text)
 
     def loss(logp: Tensor, data: Batch) -> Tensor:
-        picked, old = logp.gather(-1, data.action.flatten(1)).flatten(), data.old.flatten()
-        at, ref = torch.arange(len(picked)), data.ref[data.action.flatten()]
-        tokens = Tokens(at, torch.zeros_like(at), picked, ref, columns={"old_logp": old})
-        side = Scores(picked, ref, torch.ones_like(at), tokens)
-        each = objective(GroupScores(side, at // DRAWS, data.reward.flatten()))
-        return each.view(data.action.shape[:2]).mean(-1)
+        draws, longest = logp.shape[:3].numel(), logp.shape[3]
+        row, index = torch.arange(draws).repeat_interleave(longest), torch.arange(longest).repeat(draws)
+        columns = {"old_logp": data.old.flatten(), "nought": torch.zeros(len(row), dtype=logp.dtype)}
+        tokens = Tokens(row, index, logp.flatten(), data.ref.flatten(), columns=columns)
+        length = torch.full((draws,), longest)
+        side = Scores(logp.sum(-1).flatten(), data.ref.sum(-1).flatten(), length, tokens)
+        each = objective(GroupScores(side, torch.arange(draws) // DRAWS, data.reward.flatten()))
+        return each.view(logp.shape[:2]).mean(-1)
 
     return loss
 
 
 def mean(each: Tensor, kept: Tensor) -> Tensor:
-    """The mean [M] over what is kept; a run that keeps nothing stands still."""
-    return (each * kept).sum(-1) / kept.sum(-1).clamp_min(1)
+    """The mean [M] over what is kept, [M, ...]; a run that keeps nothing stands still."""
+    return (each * kept).flatten(1).sum(-1) / kept.flatten(1).sum(-1).clamp_min(1)
+
+
+class Policy(Protocol):
+    """M policies side by side, and the world that they act in; what ``sample`` returns is theirs to read."""
+
+    weights: Sequence[Tensor]
+
+    def sample(self, first: bool) -> Tensor:
+        """A round's draws: of the reference in the first round, of the policy afterwards."""
+
+    def logp(self, drawn: Tensor) -> Tensor:
+        """log pi of every token, nats [M, C, 10, T]."""
+
+    def ref_logp(self, drawn: Tensor) -> Tensor:
+        """The same under the reference."""
+
+    def reward(self, drawn: Tensor) -> Tensor:
+        """[M, C, 10]."""
+
+
+def learn(policy: Policy, loss: Loss, *, rounds: int, steps: int, rate: float) -> None:
+    """``rounds`` of draws, ``steps`` of Adam after each."""
+    optimiser, seen = torch.optim.Adam(policy.weights, lr=rate, fused=True), None
+    for number in range(rounds):
+        with torch.no_grad():
+            drawn = policy.sample(number == 0)
+            reward = policy.reward(drawn)
+            told, seen = standardised(reward, seen)
+            data = Batch(reward, policy.logp(drawn), policy.ref_logp(drawn), told)
+        for _ in range(steps):
+            slopes = torch.autograd.grad(loss(policy.logp(drawn), data).sum(), policy.weights)
+            for weight, slope in zip(policy.weights, slopes, strict=True):
+                weight.grad = slope
+            optimiser.step()
+
+
+def standardised(reward: Tensor, seen: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Rewards less their mean, over their deviation, both of all so far; and count, sum and sum of squares of those [3, M]."""
+    r = reward.flatten(1)
+    now = torch.stack([torch.full_like(r[:, 0], r.shape[1]), r.sum(-1), (r**2).sum(-1)])
+    seen = now if seen is None else seen + now
+    centre = seen[1] / seen[0]
+    deviation = (seen[2] / seen[0] - centre**2).clamp_min(1e-12).sqrt()
+    return ((r - centre[:, None]) / deviation[:, None]).view(reward.shape), seen
+
+
+class Table:
+    """One softmax table [M, 100] a run, for ``rewards`` x ``seeds`` runs; draws are actions [M, C, 10]."""
+
+    def __init__(self, rewards: Sequence[Tensor], seeds: Sequence[int], contexts: int) -> None:
+        self.rewards = torch.stack(list(rewards)).repeat_interleave(len(seeds), 0)
+        self.start, self.draws, self.contexts = reference().log(), generators(seeds, 71), contexts
+        self.theta = self.start.repeat(len(self.rewards), 1).requires_grad_()
+        self.weights = [self.theta]
+
+    def sample(self, first: bool) -> Tensor:
+        noise = torch.stack([torch.rand(self.contexts * DRAWS, generator=g, dtype=torch.float64) for g in self.draws])
+        noise = noise.repeat(len(self.theta) // len(self.draws), 1)
+        return drawn_from(self.theta.log_softmax(-1).exp(), noise).view(-1, self.contexts, DRAWS)
+
+    def logp(self, drawn: Tensor) -> Tensor:
+        return self.theta.log_softmax(-1).gather(-1, drawn.flatten(1)).view(*drawn.shape, 1)
+
+    def ref_logp(self, drawn: Tensor) -> Tensor:
+        return self.start[drawn][..., None]
+
+    def reward(self, drawn: Tensor) -> Tensor:
+        return self.rewards.gather(-1, drawn.flatten(1)).view(drawn.shape)
+
+
+def drawn_from(p: Tensor, noise: Tensor) -> Tensor:
+    """Actions from probabilities [..., 100] and uniform noise [..., n]."""
+    return torch.searchsorted(p.cumsum(-1), noise).clamp_max(ACTIONS - 1)
 
 
 def fit(
     loss: Loss, rewards: Sequence[Tensor], seeds: Sequence[int], *, contexts: int, rounds: int = 1, steps: int = 200
 ) -> Tensor:
     """The policies [rewards, seeds, 100] after ``rounds`` of ``contexts`` x 10 draws and ``steps`` each."""
-    reward = torch.stack(list(rewards)).repeat_interleave(len(seeds), 0)
-    ref, draws = reference(), generators(seeds, 71)
-    theta = ref.log().repeat(len(reward), 1).requires_grad_()
-    optimiser, seen = torch.optim.Adam([theta], lr=RATE), reward.new_zeros(3, len(reward))
-    for _ in range(rounds):
-        with torch.no_grad():
-            data = _drawn(theta.log_softmax(-1), ref, reward, draws, contexts, seen)
-        for _ in range(steps):
-            (theta.grad,) = torch.autograd.grad(loss(theta.log_softmax(-1), data).sum(), theta)
-            optimiser.step()
-    return theta.detach().softmax(-1).view(len(rewards), len(seeds), ACTIONS)
-
-
-def _drawn(
-    logp: Tensor, ref: Tensor, reward: Tensor, draws: Sequence[torch.Generator], contexts: int, seen: Tensor
-) -> Batch:
-    """A round's data; ``seen`` [3, M] keeps count, sum and sum of squares of the rewards."""
-    noise = torch.stack([torch.rand(contexts * DRAWS, generator=g, dtype=torch.float64) for g in draws])
-    noise = noise.repeat(len(logp) // len(draws), 1)
-    action = torch.searchsorted(logp.exp().cumsum(-1), noise).clamp_max(ACTIONS - 1)
-    r = reward.gather(-1, action)
-    seen += torch.stack([torch.full_like(r[:, 0], r.shape[1]), r.sum(-1), (r**2).sum(-1)])
-    centre = seen[1] / seen[0]
-    deviation = (seen[2] / seen[0] - centre**2).clamp_min(1e-12).sqrt()
-    told, shape = (r - centre[:, None]) / deviation[:, None], (len(logp), contexts, DRAWS)
-    return Batch(action.view(shape), r.view(shape), logp.gather(-1, action).view(shape), ref.log(), told.view(shape))
+    policy = Table(rewards, seeds, contexts)
+    learn(policy, loss, rounds=rounds, steps=steps, rate=RATE)
+    return policy.theta.detach().softmax(-1).view(len(rewards), len(seeds), ACTIONS)
