@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from assent import AssentError
-from assent.evaluation.win_rate import controlled, curve, length_controlled_rate, summarise, win_rate
+from assent.evaluation.win_rate import curve, win_rate
 from assent.judges import PairwiseJudge, ScalarJudge, Tally, Verdicts
+from assent.judges.win_rates import controlled, length_controlled_rate, summarise
 from assent.sampling import SamplingSettings
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "training"))
@@ -127,6 +128,13 @@ def test_the_command_line_and_a_curve_over_rounds(
     quick |= {"use_cpu": True, "disable_tqdm": True}
     train(a, prompts, "dpo()", tmp_path / "run", source="iterative", judge=LENGTH.function, **quick)
     found = curve(tmp_path / "run", prompts, LENGTH, sampling=SAMPLING)
-    assert [Path(one.policy).name for one in found] == ["policy", "run"] and all(one.against == a for one in found)
+    assert {number: Path(one.policy).name for number, one in found.items()} == {1: "policy", 2: "run"}
+    assert all(one.against == a for one in found.values())
+    asked = ["eval", "--model", str(tmp_path / "run"), *ask[3:], "--rounds", "--json"]
+    assert main(asked) == 0
+    out, err = capsys.readouterr()
+    kept = json.loads((tmp_path / "run" / "win_rates.json").read_text())
+    assert kept == json.loads(out) and [one["round"] for one in kept["rounds"]] == [1, 2]
+    assert "win_rates.json, where assent report reads it" in err
     with pytest.raises(AssentError, match="holds no rounds"):
         curve(files, prompts, LENGTH)

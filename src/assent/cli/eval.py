@@ -66,7 +66,7 @@ def _judged(
     columns: list[str] | None, json: bool, unread: dict[str, str | None],
 ) -> None:  # fmt: skip
     from assent.cli.options import json_line, renames
-    from assent.evaluation.win_rate import curve, win_rate
+    from assent.evaluation.win_rate import curve, curve_json, win_rate, write_curve
     from assent.sampling import SamplingSettings
 
     for name, value in unread.items():
@@ -78,9 +78,13 @@ def _judged(
         )
     sampling = SamplingSettings(max_new_tokens=drawing[0], temperature=drawing[1], seed=drawing[2])
     options = {"samples": samples, "sampling": sampling, "columns": renames(columns)}
-    found = curve(model, data, judge, **options) if rounds else [win_rate(model, against, data, judge, **options)]
-    if json:
-        told = [one.to_json() for one in found]
-        print(json_line({"schema": 1, "rounds": told} if rounds else told[0]))
+    if not rounds:
+        rate = win_rate(model, against, data, judge, **options)
+        print(json_line(rate.to_json()) if json else rate.table())
         return
-    print("\n\n".join(one.table() for one in found))
+    found = curve(model, data, judge, **options)
+    print(f"assent: kept in {write_curve(model, found)}, where assent report reads it", file=sys.stderr)
+    if json:
+        print(json_line(curve_json(found)))
+        return
+    print("\n\n".join(f"round {number}: {one.table()}" for number, one in sorted(found.items())))
