@@ -8,6 +8,7 @@ import json
 import math
 import os
 import tempfile
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -113,20 +114,29 @@ def _environment() -> Any:
     return env
 
 
-def render(template: str, **context: Any) -> str:
-    """The finished page: the template inside the base page, with style and script inlined and fenced by a policy."""
+def render(
+    template: str, *, styles: Sequence[str] = (), scripts: Sequence[str] = (), live: Mapping[str, Any] | None = None,
+    **context: Any,
+) -> str:  # fmt: skip
+    """The finished page: the template inside the base page, with style and script inlined and fenced by a policy.
+
+    styles, scripts: further files of ``templates/``.  live: what a page that is served tells its script (``#live``); such a
+    page may ask its own server and nobody else.
+    """
     from markupsafe import Markup
 
     from assent import __version__
 
-    style = (_TEMPLATES / "page.css").read_text(encoding="utf-8")
-    script = (_TEMPLATES / "page.js").read_text(encoding="utf-8")
+    style, script = (
+        "\n".join((_TEMPLATES / name).read_text(encoding="utf-8") for name in names)
+        for names in (("page.css", *styles), ("page.js", *scripts))
+    )
     # The policy admits our one script by its hash, so that no text could ever run, escaped or not.
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
         _environment()
         .get_template(template)
-        .render(style=Markup(style), script=Markup(script), digest=digest, version=__version__, **context)
+        .render(style=Markup(style), script=Markup(script), digest=digest, version=__version__, live=live, **context)
     )
 
 

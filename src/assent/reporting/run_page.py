@@ -3,39 +3,57 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from assent.reporting import run_plots
+from assent.reporting import noise_page, run_plots
 from assent.reporting.page import plain, render, save
+from assent.reporting.pair_table import describe
 from assent.reporting.runs import Run, read_all
+from assent.training.provenance import read_labels
 
-_ANNOTATORS = 40  # rows of the table
 _CARD = 20_000  # characters of configuration and card on the page
 
 
-def write(run_dirs: Sequence[str | os.PathLike[str]], path: str | os.PathLike[str]) -> Path:
+def write(run_dirs: Sequence[str | os.PathLike[str]], path: str | os.PathLike[str], *, text: bool = True) -> Path:
     """Write one page about the runs in `run_dirs` and return its path.
 
+    text=False leaves every prompt and response out.
     Raises AssentError where a directory is no run, or where the page cannot be written.
+    """
+    return save(html(run_dirs, text=text), path)
+
+
+def html(
+    run_dirs: Sequence[str | os.PathLike[str]], *, text: bool = True, live: Mapping[str, Any] | None = None,
+    scripts: Sequence[str] = (),
+) -> str:  # fmt: skip
+    """The page about the runs in `run_dirs`.
+
+    live: where the page is served, what its script is told: ``pair``, the address of a pair's full texts with ``{pair}`` in it
+    (they are those of `report_texts.texts_of`), and whatever the further ``scripts`` (files of ``templates/``) read.
     """
     runs = read_all(run_dirs)
     details = []
     for i, run in enumerate(runs):
-        title = "Reliabilities along the run" + (f" {run.name}" if len(runs) > 1 else "")
-        figures = [run_plots.posteriors(run.posteriors), run_plots.reliabilities(run.reliabilities(), title)]
-        details.append({"run": run, "figures": [f for f in figures if f], "colour": _colour(i), "latest": _latest(run)})
+        labels = read_labels(run.path)
+        details.append({
+            "run": run, "figures": noise_page.figures(run, len(runs) > 1), "colour": _colour(i),
+            "latest": noise_page.latest(run), "data": {} if labels is None else describe(labels[1]),
+        })  # fmt: skip
     context = {
         "title": f"Run {runs[0].name}" if len(runs) == 1 else f"{len(runs)} runs compared",
         "rows": [summary(run) | {"colour": _colour(i)} for i, run in enumerate(runs)],
         "panels": run_plots.panels(runs),
         "details": details,
+        "blocks": noise_page.blocks(runs, text=text),
         "alarms": [(run.name, alarm) for run in runs for alarm in run.alarms],
         "card_limit": _CARD,
         "summary": plain({"schema": 1, "runs": [summary(run) for run in runs]}),
     }
-    return save(render("run.html", **context), path)
+    files = ("detail.js", "noise.js", *scripts)
+    return render("run.html", styles=("run.css",), scripts=files, live=live, **context)
 
 
 def summary(run: Run) -> dict[str, Any]:
@@ -54,20 +72,6 @@ def summary(run: Run) -> dict[str, Any]:
         "seconds": run.last("train_runtime"),
         "alarms": len(run.alarms),
     }
-
-
-def _latest(run: Run) -> dict[str, Any]:
-    """The annotators' table, least reliable first: from cross-fitting with intervals, else the last epoch, else the log."""
-    if run.crossfit:
-        found, source = run.crossfit["annotators"], "crossfit"
-    elif run.annotators:
-        found, source = run.annotators, "epoch"
-    else:
-        found, source = {n: {"reliability": values[-1]} for n, (_, values) in run.reliabilities().items()}, "log"
-    keys = ("reliability", "low", "high", "labels")
-    rows = [(name, {k: a.get(k) for k in keys}) for name, a in found.items() if a.get("reliability") is not None]
-    rows.sort(key=lambda item: item[1]["reliability"])
-    return {"rows": rows[:_ANNOTATORS], "hidden": max(0, len(rows) - _ANNOTATORS), "source": source}
 
 
 def _colour(index: int) -> str:

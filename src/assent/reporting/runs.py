@@ -151,7 +151,7 @@ def _annotators(path: Path) -> dict[str, dict[str, Any]]:
     file = path / "reliabilities.parquet"
     if not file.is_file():
         return {}
-    rows = [r for r in _table(file).to_pylist() if not r.get("term")]
+    rows = [r for r in read_table(file).to_pylist() if not r.get("term")]
     last = max((r.get("epoch") or 0 for r in rows), default=0)
     return {str(r["annotator"]): r for r in rows if (r.get("epoch") or 0) == last}
 
@@ -163,13 +163,13 @@ def _posteriors(path: Path) -> dict[str, Any]:
     files = {int(m[1]): f for f in path.glob("pairs-epoch-*.parquet") if (m := re.search(r"-(\d+)\.", f.name))}
     out = {}
     for epoch in sorted(files):
-        p = np.asarray(_table(files[epoch], ["posterior"]).column(0).to_numpy(zero_copy_only=False), dtype=float)
+        p = np.asarray(read_table(files[epoch], ["posterior"]).column(0).to_numpy(zero_copy_only=False), dtype=float)
         if np.isfinite(p).any():
             out[f"epoch {epoch}"] = p[np.isfinite(p)]
     return out
 
 
-def _table(path: Path, columns: list[str] | None = None) -> Any:
+def read_table(path: Path, columns: list[str] | None = None) -> Any:
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -6,7 +6,7 @@ import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from assent.data.aside import write_aside
 from assent.data.pairing import paired
@@ -14,7 +14,9 @@ from assent.data.reading import Records, read
 from assent.data.sources import open_source
 from assent.data.splitting import split_by_prompt
 from assent.errors import AssentError
-from assent.training.arguments import Settings
+
+if TYPE_CHECKING:  # its import is that of transformers
+    from assent.training.arguments import Settings
 
 SCHEMA = 1
 LABELS = "labels.parquet"
