@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from assent.sampling.generation import Completion, Generator, ModelGenerator
 from assent.sampling.mixtures import Alternating, SequenceMixture, best_of, geometric, linear
+from assent.sampling.revision import revise
 from assent.sampling.settings import SamplingSettings
 from assent.sampling.texts import Texts
 
@@ -18,4 +19,5 @@ __all__ = [
     "best_of",
     "geometric",
     "linear",
+    "revise",
 ]
