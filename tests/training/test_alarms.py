@@ -9,8 +9,9 @@ import torch
 
 from assent.objectives import parse
 from assent.scores import PairScores, Scores
-from assent.training import alarms as room
-from assent.training.alarms import Alarms, Reading, Window
+from assent.training import alarm_rules as room
+from assent.training.alarm_rules import Reading
+from assent.training.alarms import Alarms, Window
 
 CALM = Reading(pairs=200, correlation=0.1, slope=0.0, settled=0.1, right=0.6, change=0.0, change_error=0.01)
 

@@ -16,24 +16,17 @@ from transformers import TrainerCallback
 from assent.diagnostics.displacement import chosen_change
 from assent.diagnostics.finite import broken_rows
 from assent.diagnostics.length import Moments, length_gap
-from assent.diagnostics.memorising import accuracy_gap
 from assent.diagnostics.saturation import saturated
 from assent.objectives import combine, partial_sums
 from assent.scores import PairScores
 from assent.scoring.forward import evaluating
+from assent.training import alarm_rules as rules
+from assent.training.alarm_rules import Reading
 from assent.training.checkpoints import write_aside
 from assent.training.progress import say
 from assent.training.step import all_reduce
 
 SCHEMA = 1
-FALL = 0.1
-"""Nats per counted token that the chosen side may lose on average."""
-SATURATED = 0.9
-"""Share of the window's pairs that may be settled."""
-LENGTH = 0.7
-"""Correlation of margin and length gap that is no longer chance or style."""
-GAP = 0.15
-"""Training less held-out accuracy."""
 FEW = 64
 """A window with fewer pairs says nothing yet: it goes on past the log."""
 
@@ -77,62 +70,8 @@ class Window:
         return Reading(n, moments.correlation, moments.slope, settled / n, right / n, mean, error)
 
 
-@dataclass(frozen=True)
-class Reading:
-    """One window: pairs, correlation and slope of margin on length gap, shares settled and right, change of the chosen
-    side in nats per token with its standard error (NaN without a reference)."""
-
-    pairs: float
-    correlation: float
-    slope: float
-    settled: float
-    right: float
-    change: float
-    change_error: float
-
-
-def falling_chosen(reading: Reading) -> str | None:
-    """The chosen side lost more than FALL nats per token, beyond three standard errors."""
-    if not (reading.change < -FALL and reading.change < -3 * reading.change_error):
-        return None
-    return (
-        f"the chosen completions have become less likely ({reading.change:+.2f} nats per token against the reference): "
-        "the margin grows because the rejected side falls faster; add an anchor such as + 0.1*sft(), lower the learning "
-        "rate, or stop earlier"
-    )
-
-
-def saturation(reading: Reading) -> str | None:
-    """Most pairs no longer move the model."""
-    if reading.settled < SATURATED:
-        return None
-    return (
-        f"{reading.settled:.0%} of the pairs are settled (their gradient is below 1 %): further steps mostly fit the few "
-        "that are left, which are often the wrong labels; train fewer epochs, or lower the learning rate"
-    )
-
-
-def length_drift(reading: Reading) -> str | None:
-    """Margins follow length."""
-    if not abs(reading.correlation) > LENGTH:
-        return None
-    which = "longer" if reading.correlation > 0 else "shorter"
-    return (
-        f"the margins follow length (correlation {reading.correlation:+.2f}, {reading.slope:+.3f} nats a token): the model "
-        f"learns that {which} is better; look at the audit's length bias, or use a length-normalised objective such as simpo()"
-    )
-
-
-def memorising(train: Reading, accuracy: float, pairs: float) -> str | None:
-    """Training pairs are ranked far better than held-out ones."""
-    gap = accuracy_gap(train.right, train.pairs, accuracy, pairs)
-    if not gap.beyond(GAP):
-        return None
-    return (
-        f"pairs trained on are ranked right {train.right:.0%} of the time, held-out ones {accuracy:.0%}: the model learns the "
-        "labels by heart, wrong ones too, and online reliabilities drift towards 1; train fewer epochs, or use "
-        "lcpo(..., reliability='crossfit')"
-    )
+LOOKS = (("falling", rules.falling_chosen), ("saturation", rules.saturation), ("length", rules.length_drift))
+"""Name of an alarm and its rule, for windows of training pairs."""
 
 
 class Alarms(TrainerCallback):
@@ -168,14 +107,30 @@ class Alarms(TrainerCallback):
         if reading is None:
             return
         self.last = reading
-        for name, look in (("falling", falling_chosen), ("saturation", saturation), ("length", length_drift)):
+        for name, look in LOOKS:
             self.warn(name, look(reading), state)
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
         accuracy = (metrics or {}).get("eval_rewards/accuracies")
         if self.last is not None and accuracy is not None:
             pairs = len(self.trainer.eval_dataset)
-            self.warn("memorising", memorising(self.last, accuracy, pairs), state)
+            self.warn("memorising", rules.memorising(self.last, accuracy, pairs), state)
+
+    def on_look(self, lines: Sequence[Mapping[str, Any]], same: bool, state: Any) -> None:
+        """Read what the probe showed (``diagnosing``): all lines so far, oldest first.
+
+        same: whether policy and reference should start as the same weights.
+        """
+        split = {name: [line for line in lines if line["split"] == name] for name in ("train", "held_out")}
+        held_out = split["held_out"][-1]["values"] if split["held_out"] else None
+        seen = (split["train"] or split["held_out"])[-1]["values"]
+        if same and state.global_step == 0:
+            self.warn("mismatch", rules.mismatch(seen), state)
+        if held_out is not None:
+            self.warn("repeated", rules.repeated_prompts(held_out), state)
+        self.warn("dead", rules.dead_pairs(seen), state)
+        self.warn("entanglement", rules.entangled(seen), state)
+        self.warn("drift", rules.reliability_drift(split["train"], held_out, state.epoch or 0.0), state)
 
     def warn(self, name: str, sentence: str | None, state: Any) -> None:
         """Say it on stderr and keep it, unless it was said before."""

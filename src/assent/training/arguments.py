@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assent.errors import AssentError, did_you_mean
+from assent.training.look_settings import LookSettings, check_looks
 from assent.training.source_settings import SourceSettings, check_source
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def _arg(default: Any, text: str) -> Any:
 
 
 @dataclass
-class Settings(SourceSettings):
+class Settings(LookSettings, SourceSettings):
     """Assent's own arguments; all others belong to ``transformers.TrainingArguments``."""
 
     model: Any = _arg(None, "policy to train: a directory or hub id of a causal language model")
@@ -311,6 +312,7 @@ def _check_sense(settings: Settings, training: TrainingArguments, objective: Obj
         if bad:
             raise AssentError(sentence)
     check_source(settings)
+    check_looks(settings, any(need.kind == "reward" for need in objective.needs))
     _check_numbers(training)
     _check_objective(settings, objective)
 

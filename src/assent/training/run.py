@@ -15,8 +15,10 @@ from assent.training.alarms import Alarms, save_batch
 from assent.training.arguments import resolve
 from assent.training.batches import planned_steps
 from assent.training.checkpoints import load_state, prepare_output
+from assent.training.diagnosing import Diagnosing
 from assent.training.finish import TrainResult, card, full_disk, result, save
 from assent.training.interrupt import Interrupt
+from assent.training.look_settings import PROMPTS
 from assent.training.matching import with_matching
 from assent.training.metrics import lcpo_terms
 from assent.training.policy import Policy, Start, check_start, make
@@ -62,11 +64,12 @@ def train(model: Any, data: Any, objective: str | Objective, output_dir: str | P
 
 def fit(
     arguments: Mapping[str, Any], prepared: Prepared, objective: Objective, output_dir: Path,
-    asked: Objective | None = None, notes: Sequence[str] = (), refresh: Any = None,
+    asked: Objective | None = None, notes: Sequence[str] = (), refresh: Any = None, begin: Any = None,
 ) -> TrainResult:  # fmt: skip
     """One run on prepared rows, from the last complete checkpoint in ``output_dir`` where there is one.
 
     asked: the objective as the user wrote it, for the card.  refresh: makes the rows of every epoch (``PreferenceTrainer``).
+    begin: called with the trainer before its first step; what it changes is part of the checkpoints.
     """
     started = time.time()
     settings, training = resolve(arguments, objective, str(output_dir))
@@ -81,6 +84,7 @@ def fit(
         prepared = with_matching(prepared, objective, policy, training, own=refresh is not None)
         trainer, alarms = build(policy, prepared, objective, training, interrupt, output_dir)
         trainer.refresh = refresh
+        add_looks(trainer, alarms, policy, prepared, settings, output_dir)
         start = _start(trainer, policy, objective)
         say(f"start: {start.sentence()}")
         for note in start.notes:
@@ -91,6 +95,8 @@ def fit(
             say(told)
         if first_rank():
             write_labels(output_dir, prepared.records, settings, training.seed)
+        if begin is not None:
+            begin(trainer)
         trainer.run(checkpoint)
         if trainer.stopping:
             raise KeyboardInterrupt(
@@ -137,6 +143,20 @@ def build(
         trainer.observers.append(watcher)
         trainer.add_callback(watcher)
     return trainer, alarms
+
+
+def add_looks(
+    trainer: PreferenceTrainer, alarms: Alarms, policy: Policy, prepared: Prepared, settings: Any, output_dir: Path
+) -> None:
+    """The looks at a probe that the settings ask for."""
+    if settings.diagnostics_steps == 0:
+        return
+    prompts = PROMPTS if settings.sample_prompts is None else settings.sample_prompts
+    records = prepared.records if settings.source == "file" else None  # rows that are sampled have no source
+    looks = Diagnosing(
+        output_dir, trainer, alarms, every=settings.diagnostics_steps, prompts=prompts, same=policy.same, records=records
+    )
+    trainer.add_callback(looks)
 
 
 def _start(trainer: PreferenceTrainer, policy: Policy, objective: Objective) -> Start:
