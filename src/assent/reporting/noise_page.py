@@ -50,14 +50,16 @@ def blocks(runs: Sequence[Run], *, text: bool = True) -> list[dict[str, Any]]:
 
     text=False leaves every prompt and response out.
     """
-    tables = [(run, table) for run in runs if (table := pair_table.read(run)) is not None and len(table)]
+    tables = [
+        (i, run, table) for i, run in enumerate(runs) if (table := pair_table.read(run)) is not None and len(table)
+    ]
     out = []
-    for run, whole in tables:
+    for index, run, whole in tables:
         table = _most(whole, PAIRS // len(tables))
         texts = open_texts(run.path) if text else Texts(missing="texts were left out of this page on request")
         chosen, limit, block = _texts(table, texts, len(tables))
         facts = {
-            "run": visible(run.name), "total": len(whole), "rests": table.rests, "missing": visible(texts.missing),
+            "run": visible(run.name), "index": index, "total": len(whole), "rests": table.rests, "missing": visible(texts.missing),
             "withheld": not text, "texts": len(chosen), "limit": limit, **_decisions(table),
         }  # fmt: skip
         out.append({"numbers": packed(_columns(table), **facts), "words": block, "facts": facts})

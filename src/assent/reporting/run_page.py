@@ -25,14 +25,18 @@ def write(run_dirs: Sequence[str | os.PathLike[str]], path: str | os.PathLike[st
     return save(html(run_dirs, text=text), path)
 
 
+def served(run_dirs: Sequence[str | os.PathLike[str]], path: str | os.PathLike[str]) -> Path:
+    """As `write`, for a server that gives the full texts of a pair at ``pair/RUN/PAIR`` (runs from 0 as given)."""
+    return save(html(run_dirs, live={"pair": "pair/{run}/{pair}"}), path)
+
+
 def html(
-    run_dirs: Sequence[str | os.PathLike[str]], *, text: bool = True, live: Mapping[str, Any] | None = None,
-    scripts: Sequence[str] = (),
-) -> str:  # fmt: skip
+    run_dirs: Sequence[str | os.PathLike[str]], *, text: bool = True, live: Mapping[str, Any] | None = None
+) -> str:
     """The page about the runs in `run_dirs`.
 
-    live: where the page is served, what its script is told: ``pair``, the address of a pair's full texts with ``{pair}`` in it
-    (they are those of `report_texts.texts_of`), and whatever the further ``scripts`` (files of ``templates/``) read.
+    live: where the page is served, what its script is told: ``pair``, the address of a pair's full texts with ``{run}`` and
+    ``{pair}`` in it (they are those of `report_texts.texts_of`).
     """
     runs = read_all(run_dirs)
     details = []
@@ -52,8 +56,7 @@ def html(
         "card_limit": _CARD,
         "summary": plain({"schema": 1, "runs": [summary(run) for run in runs]}),
     }
-    files = ("detail.js", "noise.js", *scripts)
-    return render("run.html", styles=("run.css",), scripts=files, live=live, **context)
+    return render("run.html", styles=("run.css",), scripts=("detail.js", "noise.js"), live=live, **context)
 
 
 def summary(run: Run) -> dict[str, Any]:

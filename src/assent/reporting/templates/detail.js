@@ -69,7 +69,7 @@
     if (texts) fill(body, texts, p, tools);
     else if (tools.live.pair) {
       body.append(element("p", { className: "quiet" }, "Reading the text …"));
-      fetch(tools.live.pair.replace("{pair}", run.pair[i])).then((r) => (r.ok ? r.json() : Promise.reject(new Error(String(r.status)))))
+      fetch(address(run, i, tools)).then((r) => (r.ok ? r.json() : Promise.reject(new Error(String(r.status)))))
         .then((found) => { if (mine === current) fill(body, found, p, tools); })
         .catch((error) => { if (mine === current) body.replaceChildren(element("p", { className: "cut" }, `The text cannot be read (${error.message}).`)); });
     } else {
@@ -79,10 +79,11 @@
     }
     if (texts && tools.live.pair && cut(texts)) whole(body, run, i, p, tools);
   };
+  const address = (run, i, { live }) => live.pair.replace("{run}", run.facts.index).replace("{pair}", run.pair[i]);
   const cut = (texts) => Object.keys(texts.length).some((side) => [...texts[side]].length < texts.length[side]);
   const whole = (body, run, i, p, tools) => {
     const button = tools.element("button", { type: "button" }, "Show the whole text");
-    button.addEventListener("click", () => fetch(tools.live.pair.replace("{pair}", run.pair[i])).then((r) => r.json()).then((found) => fill(body, found, p, tools)));
+    button.addEventListener("click", () => fetch(address(run, i, tools)).then((r) => r.json()).then((found) => fill(body, found, p, tools)));
     body.append(button);
   };
   const labels = (run, i, { percent, count, element, labels: own, ofLabel }) => {
