@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,7 @@ def report(
     watch: Annotated[bool, typer.Option("--watch", help="Serve the page on this machine and follow the run.")] = False,
     serve: Annotated[bool, typer.Option("--serve", help="Serve the page, with the whole text of every pair.")] = False,
     port: Annotated[int | None, typer.Option(help="With --watch or --serve. [default: a free one]")] = None,
+    no_text: Annotated[bool, typer.Option("--no-text", help="Leave all prompts and responses out.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON on stdout.")] = False,
 ) -> None:
     """Write one HTML page about training runs: curves, reliabilities, alarms, configuration, card."""
@@ -29,11 +31,11 @@ def report(
             raise AssentError("--watch and --serve are both given; --watch follows a run, --serve shows a finished one")
         if out is not None:
             raise AssentError("--out is not read with --watch and --serve, which write no file; leave it out")
-        _serve(runs, watch, port or 0, as_json)
+        _serve(runs, watch, port or 0, not no_text, as_json)
         return
     if port is not None:
         raise AssentError("--port is read with --watch or --serve only; add one of them or leave it out")
-    page = run_page.write(runs, out or Path("report.html"))
+    page = run_page.write(runs, out or Path("report.html"), text=not no_text)
     if as_json:
         found = [run_page.summary(run) for run in read_all(runs)]
         print(json_line({"schema": 1, "page": str(page), "runs": found}))
@@ -41,14 +43,16 @@ def report(
         print(f"wrote {page}", file=sys.stderr)
 
 
-def _serve(runs: list[Path], watch: bool, port: int, as_json: bool) -> None:
+def _serve(runs: list[Path], watch: bool, port: int, text: bool, as_json: bool) -> None:
     """Until Ctrl-C, which is how it is meant to end."""
     from assent.cli.options import json_line
     from assent.reporting import run_page
     from assent.reporting.report_texts import texts_of
     from assent.reporting.serving import PageServer
 
-    with PageServer(runs, watch=watch, make=run_page.write, texts=texts_of, port=port) as server:
+    make = run_page.served if text else partial(run_page.write, text=False)
+    texts = texts_of if text else lambda run, pair: None
+    with PageServer(runs, watch=watch, make=make, texts=texts, port=port) as server:
         if as_json:
             print(json_line({"schema": 1, "url": server.url}), flush=True)
         else:

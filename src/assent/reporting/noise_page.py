@@ -59,8 +59,8 @@ def blocks(runs: Sequence[Run], *, text: bool = True) -> list[dict[str, Any]]:
         texts = open_texts(run.path) if text else Texts(missing="texts were left out of this page on request")
         chosen, limit, block = _texts(table, texts, len(tables))
         facts = {
-            "run": visible(run.name), "index": index, "total": len(whole), "rests": table.rests, "missing": visible(texts.missing),
-            "withheld": not text, "texts": len(chosen), "limit": limit, **_decisions(table),
+            "run": visible(run.name), "index": index, "total": len(whole), "rests": table.rests,
+            "missing": visible(texts.missing), "withheld": not text, "texts": len(chosen), "limit": limit, **_decisions(table),
         }  # fmt: skip
         out.append({"numbers": packed(_columns(table), **facts), "words": block, "facts": facts})
     return out
