@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,7 @@ from assent.sampling.revision import Answers
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "training"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "data"))
 from chat_templates import CHATML
-from small_run import small_model, small_tokenizer
+from small_run import save_small_model, small_model, small_tokenizer, write_jsonl
 
 
 @dataclass
@@ -101,3 +102,41 @@ def test_what_cannot_be_revised_is_refused() -> None:
         match=r"revision 1 of prompt 1 reads \d+ tokens and may write 256 more, and the model reads at most 260",
     ):
         revise(Counting(texts), texts, ["a", "a the cat sees red fish"], 1, longest=260)
+
+
+def test_win_rates_of_revised_completions(tmp_path, capsys) -> None:
+    from transformers import LlamaConfig, LlamaForSequenceClassification
+
+    from assent.cli import main
+    from assent.evaluation.win_rate import win_rate
+    from assent.judges import ScalarJudge
+
+    place, rows = str(save_small_model(tmp_path / "a")), [{"prompt": p} for p in ("a", "the dog", "fish sees", "big")]
+    prompts, sampling = str(write_jsonl(tmp_path / "p.jsonl", rows)), SamplingSettings(max_new_tokens=6, seed=1)
+    length = ScalarJudge(lambda asked, told: [float(len(t)) for t in told], "length", temperature=0.0)
+    model, tokenizer = small_model(), small_tokenizer()
+    texts = Texts(tokenizer, model)
+    stages = revise(ModelGenerator(model, texts.end), texts, [r["prompt"] for r in rows], 2, sampling=sampling)
+    first, *_, last = ([len(own) for (own,) in stage.contents] for stage in stages)
+    by_hand = np.mean([(b > a) + (b == a) / 2 for a, b in zip(first, last, strict=True)])
+    found = win_rate(place, place, prompts, length, sampling=sampling, revisions=2)
+    assert found.win_rate == by_hand and found.policy == f"{place}, revised 2 x" and found.length_gap != 0
+    assert found.cut == (stages[-1].cut, stages[0].cut)
+
+    config = LlamaConfig(vocab_size=60, hidden_size=16, intermediate_size=24, num_hidden_layers=1, num_attention_heads=2,
+                         num_labels=1, pad_token_id=0)  # fmt: skip
+    LlamaForSequenceClassification(config).save_pretrained(tmp_path / "rm")
+    tokenizer.save_pretrained(tmp_path / "rm")
+    ask = ["eval", "--model", place, "--data", prompts, "--against", place, "--max-new-tokens", "6", "--revisions", "1"]
+    codes = {}
+    for name, words in {
+        "told": [*ask, "--judge", f"reward:{tmp_path / 'rm'}", "--json"],
+        "no judge": ask,
+        "rounds": [*ask[:5], "--rounds", "--revisions", "1", "--judge", f"reward:{tmp_path / 'rm'}"],
+    }.items():
+        with pytest.raises(SystemExit) as stopped:
+            main(words)
+        codes[name] = (stopped.value.code or 0, capsys.readouterr())
+    assert codes["told"][0] == 0 and json.loads(codes["told"][1].out)["policy"] == f"{place}, revised 1 x"
+    assert codes["no judge"][0] == 2 and "--revisions are for completions that a judge" in codes["no judge"][1].err
+    assert codes["rounds"][0] == 2 and "not read with --rounds" in codes["rounds"][1].err

@@ -24,6 +24,9 @@ def eval(
         str | None, typer.Option(help="Whom completions are compared with: a model, or a column.")
     ] = None,
     rounds: Annotated[bool, typer.Option("--rounds", help="With a judge: every round of an iterative run.")] = False,
+    revisions: Annotated[
+        int, typer.Option(help="With a judge: how often the model improves its own completion first.")
+    ] = 0,
     samples: Annotated[int, typer.Option(help="With a judge: completions of each prompt.")] = 1,
     max_new_tokens: Annotated[int, typer.Option(help="With a judge: longest completion.")] = 256,
     temperature: Annotated[float, typer.Option(help="With a judge: temperature of sampling.")] = 1.0,
@@ -36,11 +39,13 @@ def eval(
 ) -> None:
     """Rank held-out pairs by a model's implicit reward; with --judge, tell how often its completions are preferred."""
     if judge is not None:
-        _judged(model, data, judge, against, rounds, samples, (max_new_tokens, temperature, seed), columns, json,
+        _judged(model, data, judge, against, rounds, revisions, samples, (max_new_tokens, temperature, seed), columns, json,
                 {"objective": objective, "reference": reference})  # fmt: skip
         return
-    if against is not None or rounds:
-        raise AssentError("--against and --rounds compare completions by a judge; give --judge, such as reward:MODEL")
+    if against is not None or rounds or revisions:
+        raise AssentError(
+            "--against, --rounds and --revisions are for completions that a judge compares; give --judge, such as reward:MODEL"
+        )
     from assent.cli.options import renames
     from assent.evaluation import evaluate
 
@@ -62,8 +67,8 @@ def eval(
 
 
 def _judged(
-    model: str, data: str, judge: str, against: str | None, rounds: bool, samples: int, drawing: tuple[int, float, int],
-    columns: list[str] | None, json: bool, unread: dict[str, str | None],
+    model: str, data: str, judge: str, against: str | None, rounds: bool, revisions: int, samples: int,
+    drawing: tuple[int, float, int], columns: list[str] | None, json: bool, unread: dict[str, str | None],
 ) -> None:  # fmt: skip
     from assent.cli.options import json_line, renames
     from assent.evaluation.win_rate import curve, curve_json, win_rate, write_curve
@@ -76,10 +81,14 @@ def _judged(
         raise AssentError(
             "a win rate needs one to compare with: give --against MODEL (or a column), or --rounds for a run"
         )
+    if rounds and revisions:
+        raise AssentError(
+            "--revisions is for one model and is not read with --rounds; give --against MODEL in its place"
+        )
     sampling = SamplingSettings(max_new_tokens=drawing[0], temperature=drawing[1], seed=drawing[2])
     options = {"samples": samples, "sampling": sampling, "columns": renames(columns)}
     if not rounds:
-        rate = win_rate(model, against, data, judge, **options)
+        rate = win_rate(model, against, data, judge, **options, revisions=revisions)
         print(json_line(rate.to_json()) if json else rate.table())
         return
     found = curve(model, data, judge, **options)

@@ -15,7 +15,7 @@ from assent.errors import AssentError, reason
 from assent.judges import Judge, ask, judge_of
 from assent.judges.win_rates import WinRate, summarise
 from assent.records import Content
-from assent.sampling import SamplingSettings
+from assent.sampling import ModelGenerator, SamplingSettings, Texts, revise
 from assent.scoring.lora import is_adapter
 
 RATES = "win_rates.json"
@@ -25,22 +25,24 @@ Answers = tuple[list[list[Content]], int]
 
 def win_rate(
     policy: Any, against: Any, prompts: Any, judge: Any, *, samples: int = 1, sampling: SamplingSettings | None = None,
-    columns: Mapping[str, str] | None = None, tokenizer: Any = None,
+    columns: Mapping[str, str] | None = None, tokenizer: Any = None, revisions: int = 0,
 ) -> WinRate:  # fmt: skip
     """Compare two policies: directories, hub ids or models in memory (then with ``tokenizer``).
 
     against: may also be "completion" (or another column), whose text the rows of ``prompts`` hold.
     samples: completions of each prompt; the i-th ones are compared.  sampling: for both alike, the same draws.
+    revisions: how often the policy improves its own completion before it is compared (`sampling.revision`); the other does not.
     Raises AssentError where nobody can be compared.
     """
     sampling, given = _checked(samples, sampling), read_prompts(prompts, columns)
     judge = judge_of(judge)
-    first = completions(policy, given, samples, sampling, tokenizer)
+    first = completions(policy, given, samples, sampling, tokenizer, revisions)
     if isinstance(against, str) and (held := _column(prompts, against, given)) is not None:
         second: Answers = [[text] * samples for text in held], 0
     else:
         second = completions(against, given, samples, sampling, tokenizer)
-    return _compared(judge, given, first, second, samples, name_of(policy), name_of(against))
+    name = f"{name_of(policy)}, revised {revisions} x" if revisions else name_of(policy)
+    return _compared(judge, given, first, second, samples, name, name_of(against))
 
 
 def _checked(samples: int, sampling: SamplingSettings | None) -> SamplingSettings:
@@ -67,16 +69,24 @@ def name_of(policy: Any) -> str:
 
 
 def completions(
-    policy: Any, prompts: Prompts, samples: int, sampling: SamplingSettings, tokenizer: Any = None
+    policy: Any, prompts: Prompts, samples: int, sampling: SamplingSettings, tokenizer: Any = None, revisions: int = 0
 ) -> Answers:
-    """The policy's completions of each prompt, drawn on the accelerator where there is one, and how many were cut."""
+    """The policy's completions of each prompt, drawn on the accelerator where there is one, and how many were cut.
+
+    revisions: how often the policy improves them first.
+    """
     from assent.training.arguments import Settings
     from assent.training.compare import completions as drawn
     from assent.training.policy import load, tokenizer_of
 
     settings = Settings(model=policy, tokenizer=tokenizer)
     model = load(settings).model.to("cuda" if torch.cuda.is_available() else "cpu")
-    return drawn(model, tokenizer_of(settings), prompts, samples, sampling)
+    if revisions == 0:
+        return drawn(model, tokenizer_of(settings), prompts, samples, sampling)
+    texts, longest = Texts(tokenizer_of(settings), model), getattr(model.config, "max_position_embeddings", None)
+    own = ModelGenerator(model, texts.end)
+    last = revise(own, texts, prompts.prompts, revisions, samples=samples, sampling=sampling, longest=longest)[-1]
+    return [list(some) for some in last.contents], last.cut
 
 
 def _column(source: Any, name: str, prompts: Prompts) -> list[Content] | None:
