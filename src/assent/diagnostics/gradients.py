@@ -13,17 +13,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from assent.diagnostics import gradients_loop
+from assent.data.tokens import TokenExample
+from assent.diagnostics import gradients_last, gradients_layers, gradients_loop, gradients_vmap
 from assent.diagnostics.entanglement import BOTH_DOWN, BOTH_UP, IDEAL, REVERSED, STILL, PairGradients, case_of
 from assent.diagnostics.gradients_loop import Named, policy_of
 from assent.errors import AssentError
 from assent.objectives.base import Objective
+from assent.objectives.pair_weights import _raised as raised
 from assent.objectives.pair_weights import pair_weights
 from assent.objectives.parts import State
-from assent.scores import PairScores
+from assent.scores import PairScores, Scores
 from assent.scoring.forward import evaluating
 
-FORMS = {"exact": gradients_loop.grams, "loop": gradients_loop.grams}
+FORMS = {
+    "exact": gradients_layers.grams,
+    "vmap": gradients_vmap.grams,
+    "loop": gradients_loop.grams,
+    "last_layer": gradients_last.grams,
+}
 """How the inner products are found, by name."""
 
 CHUNK = 8
@@ -78,7 +85,7 @@ class Entanglement:
             "inner": self.products.inner.tolist(),
             "chosen_sq": self.products.chosen_sq.tolist(),
             "rejected_sq": self.products.rejected_sq.tolist(),
-            "cosine": [x if x == x else None for x in self.products.cosine.tolist()],
+            "cosine": [_plain(x) for x in self.products.cosine.tolist()],
             "d_w": self.d_w.tolist(),
             "d_l": self.d_l.tolist(),
             "predicted_chosen": up.tolist(),
@@ -86,7 +93,8 @@ class Entanglement:
             "case": self.cases(),
         }
         records = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-        return {"schema": 1, "form": self.form, "summary": self.summary(), "pairs": records}
+        summary = {name: _plain(value) for name, value in self.summary().items()}
+        return {"schema": 1, "form": self.form, "summary": summary, "pairs": records}
 
 
 def entanglement(
@@ -95,8 +103,9 @@ def entanglement(
 ) -> Entanglement:  # fmt: skip
     """Gradients of log pi(chosen) and log pi(rejected) of every pair, in evaluation mode, over all trainable parameters.
 
-    form: "exact" or "loop", two backward passes a pair.  state: the objective's, None for its first.  limit: at most as many
-    rows, evenly spaced.  preconditioned: the factor of each parameter's update by name, such as ``adam_factors`` gives.
+    form: "exact", layer by layer, the quickest; "vmap", by torch.func; "loop", two backward passes a pair, for any model;
+    "last_layer", the output matrix alone, in closed form.  state: the objective's, None for its first.  limit: at most as
+    many rows, evenly spaced.  preconditioned: each parameter's factor in the update, as ``adam_factors`` gives it.
     Raises AssentError on rows other than pairs, on an unknown form and on a model without trainable parameters.
     """
     index = _spaced(len(rows), limit)
@@ -107,11 +116,21 @@ def entanglement(
         raise AssentError(
             f"entanglement was given {len(picked)} rows that are not all pairs; give at least one token pair"
         )
-    model, factors = policy_of(scorer), None if preconditioned is None else _roots(preconditioned)
+    model, factors = policy_of(scorer), None if preconditioned is None else roots(preconditioned)
     with evaluating(model):
         d_w, d_l = weights_of(scorer.on(model), picked, objective, state)
         found = FORMS[form](model, picked, scorer.pad_token_id, factors)
     return Entanglement(found.products, d_w, d_l, index, form)
+
+
+def checked(rows: Sequence[Any], form: str) -> None:
+    """Refuse an unknown form, and rows that are not all pairs."""
+    if form not in FORMS:
+        raise AssentError(f"the form of the gradients is {form!r}; expected one of {', '.join(FORMS)}")
+    if not rows or not all(hasattr(row, "chosen") and hasattr(row, "rejected") for row in rows):
+        raise AssentError(
+            f"entanglement was given {len(rows)} rows that are not all pairs; give at least one token pair"
+        )
 
 
 def weights_of(
@@ -122,12 +141,36 @@ def weights_of(
     parts = []
     with torch.no_grad():
         for start in range(0, len(rows), size):
-            scores = scorer.scores(rows[start : start + size], objective.needs)
-            if not isinstance(scores, PairScores):
-                raise AssentError(f"the scorer gave no scores of pairs for {objective}; entanglement needs pairs")
-            parts.append([d.double().cpu() for d in pair_weights(objective, scores, state)])
+            chunk = rows[start : start + size]
+            scores = scorer.scores(read_by(objective, chunk), objective.needs)
+            weigh = pair_weights if isinstance(scores, PairScores) else _labelled_weights
+            parts.append([d.double().cpu() for d in weigh(objective, scores, state)])
     d_w, d_l = (torch.cat(side) for side in zip(*parts, strict=True))
     return d_w, d_l
+
+
+def read_by(objective: Objective, rows: Sequence[Any]) -> list[Any]:
+    """The pairs as the objective reads them: as they are, or as labelled completions, the chosen ones first.
+
+    Raises AssentError for an objective of anything else.
+    """
+    if objective.data == "labelled":
+        sides = [(row, row.chosen, row.target) for row in rows] + [(row, row.rejected, 1 - row.target) for row in rows]
+        return [TokenExample(side, row.weight, label, row.index, row.columns) for row, side, label in sides]
+    if objective.data not in ("pairs", "completions"):
+        raise AssentError(
+            f"{objective} reads {objective.data}; entanglement is of objectives of pairs or labelled completions"
+        )
+    return list(rows)
+
+
+def _labelled_weights(objective: Objective, scores: Scores, state: State | None) -> tuple[Tensor, Tensor]:
+    """``pair_weights`` of an objective of single completions, the chosen ones first."""
+    rise = torch.zeros_like(scores.logp, requires_grad=True)
+    with torch.enable_grad():
+        (slope,) = torch.autograd.grad(objective(raised(scores, rise), state).sum(), rise)
+    d_w, l = slope.neg().chunk(2)
+    return d_w, -l
 
 
 def _spaced(count: int, limit: int | None) -> tuple[int, ...]:
@@ -138,8 +181,14 @@ def _spaced(count: int, limit: int | None) -> tuple[int, ...]:
     return tuple(i * count // taken for i in range(taken))
 
 
-def _roots(factors: Named) -> dict[str, Tensor]:
+def roots(factors: Named) -> dict[str, Tensor]:
+    """Square roots, which turn plain inner products into preconditioned ones."""
     return {name: factor.detach().sqrt() for name, factor in factors.items()}
+
+
+def _plain(number: float) -> float | None:
+    """None for NaN, which JSON does not know."""
+    return number if number == number else None
 
 
 def _mean(values: Tensor) -> float:
