@@ -11,6 +11,7 @@ from assent.reporting import noise_page, run_plots
 from assent.reporting.page import plain, render, save
 from assent.reporting.pair_table import describe
 from assent.reporting.runs import Run, read_all
+from assent.reporting.win_rate_plots import win_rates
 from assent.training.provenance import read_labels
 
 _CARD = 20_000  # characters of configuration and card on the page
@@ -49,7 +50,7 @@ def html(
     context = {
         "title": f"Run {runs[0].name}" if len(runs) == 1 else f"{len(runs)} runs compared",
         "rows": [summary(run) | {"colour": _colour(i)} for i, run in enumerate(runs)],
-        "panels": run_plots.panels(runs),
+        "panels": [f for f in (*run_plots.panels(runs), win_rates(runs)) if f],
         "details": details,
         "blocks": noise_page.blocks(runs, text=text),
         "alarms": [(run.name, alarm) for run in runs for alarm in run.alarms],

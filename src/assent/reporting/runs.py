@@ -2,7 +2,8 @@
 
 ``trainer_state.json`` (of the directory or of its last checkpoint) is needed. Read besides where present:
 ``assent_state.json`` (objective), ``pairs-epoch-N.parquet`` (posteriors), ``reliabilities.parquet`` (by annotator and epoch),
-``crossfit/reliabilities.json`` (held-out estimates with intervals), ``alarms.json``, ``*.yaml`` and the card ``README.md``.
+``crossfit/reliabilities.json`` (held-out estimates with intervals), ``alarms.json``, ``*.yaml`` and the card ``README.md``,
+``rounds/round-NNN/win_rate.json`` and ``win_rates.json`` (of each round's policy over the start).
 """
 
 from __future__ import annotations
@@ -35,8 +36,11 @@ class Run:
     annotators: dict[str, dict[str, Any]] = field(default_factory=dict)
     crossfit: dict[str, Any] | None = None
     alarms: Sequence[str] = ()
+    win_rates: dict[int, dict[str, Any]] = field(default_factory=dict)
     config: str = ""
     card: str = ""
+    diagnostics: Sequence[dict[str, Any]] = ()
+    samples: Sequence[dict[str, Any]] = ()
 
     def curve(self, key: str) -> tuple[list[float], list[float]]:
         """Steps and finite values of a logged metric."""
@@ -88,8 +92,11 @@ def read(path: str | os.PathLike[str], name: str | None = None) -> Run:
         annotators=_annotators(path),
         crossfit=_crossfit(path),
         alarms=_alarms(path),
+        win_rates=_win_rates(path),
         config=_config(path),
         card=_text(path / "README.md"),
+        diagnostics=_lines(path / "diagnostics.jsonl", "values"),
+        samples=_lines(path / "samples.jsonl", "completion"),
     )
 
 
@@ -127,6 +134,19 @@ def _config(path: Path) -> str:
     return "\n".join(f"# {f.name}\n{_text(f)}" for f in files)
 
 
+def _lines(path: Path, needed: str) -> list[dict[str, Any]]:
+    """The lines of a run's JSONL in order of step; one that is still being written is left for the next time."""
+    out = []
+    for text in _text(path).splitlines():
+        try:
+            line = json.loads(text)
+        except ValueError:
+            continue
+        if isinstance(line, dict) and needed in line and isinstance(line.get("step"), int):
+            out.append(line)
+    return sorted(out, key=lambda line: line["step"])
+
+
 def _alarms(path: Path) -> list[str]:
     if not (path / "alarms.json").is_file():
         return []
@@ -135,6 +155,29 @@ def _alarms(path: Path) -> list[str]:
     return [
         f"step {i['step']}: {i['sentence']}" for i in items if isinstance(i, dict) and {"step", "sentence"} <= set(i)
     ]
+
+
+def _win_rates(path: Path) -> dict[int, dict[str, Any]]:
+    """Win rates by round, from 1: the run's own or those of ``assent eval --rounds``, whichever has more rounds.
+
+    Where both have as many, the command's, which was given later.
+    """
+    own = [_json(file) for file in sorted(path.glob("rounds/round-*/win_rate.json"))]
+    file = path / "win_rates.json"
+    later = _json(file) if file.is_file() else {}
+    later = later.get("rounds", []) if isinstance(later, dict) else []
+    found = [{one["round"]: one for one in some if _is_win_rate(one)} for some in (own, later)]
+    return max(reversed(found), key=len)
+
+
+def _is_win_rate(one: Any) -> bool:
+    if not isinstance(one, dict) or type(one.get("round")) is not int:
+        return False
+    values = [one.get("win_rate"), one.get("length_controlled")]
+    for name in ("interval", "length_controlled_interval"):
+        ends = one.get(name)
+        values += ends if isinstance(ends, list) and len(ends) == 2 else [None]
+    return all(_finite(value) and 0 <= value <= 1 for value in values)
 
 
 def _crossfit(path: Path) -> dict[str, Any] | None:
