@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from assent.reporting import noise_page, run_plots
+from assent.reporting import diagnosis_page, noise_page, run_plots
 from assent.reporting.page import plain, render, save
 from assent.reporting.pair_table import describe
 from assent.reporting.runs import Run, read_all
@@ -49,10 +50,15 @@ def html(
         })  # fmt: skip
     context = {
         "title": f"Run {runs[0].name}" if len(runs) == 1 else f"{len(runs)} runs compared",
-        "rows": [summary(run) | {"colour": _colour(i)} for i, run in enumerate(runs)],
+        "rows": [
+            summary(run) | {"colour": _colour(i), "objective": objective_words(run.objective)}
+            for i, run in enumerate(runs)
+        ],
         "panels": [f for f in (*run_plots.panels(runs), win_rates(runs)) if f],
         "details": details,
         "blocks": noise_page.blocks(runs, text=text),
+        "diagnostics": diagnosis_page.context(runs),
+        "samples": [found for run in runs if text and (found := diagnosis_page.samples(run))],
         "alarms": [(run.name, alarm) for run in runs for alarm in run.alarms],
         "card_limit": _CARD,
         "summary": plain({"schema": 1, "runs": [summary(run) for run in runs]}),
@@ -76,6 +82,17 @@ def summary(run: Run) -> dict[str, Any]:
         "seconds": run.last("train_runtime"),
         "alarms": len(run.alarms),
     }
+
+
+def objective_words(expression: str | None) -> str | None:
+    """The objective with numbers of four digits: estimates that went into it have many more.
+
+    >>> objective_words("lcpo(dpo(beta=0.1), reliability={'anna': 0.9752235125926461})")
+    "lcpo(dpo(beta=0.1), reliability={'anna': 0.9752})"
+    """
+    if expression is None:
+        return None
+    return re.sub(r"\d+\.\d{5,}(?:e-?\d+)?", lambda m: f"{float(m.group()):.4g}", expression)
 
 
 def _colour(index: int) -> str:

@@ -42,9 +42,9 @@ PANELS = (
 )  # fmt: skip
 
 
-def panels(runs: Sequence[Run]) -> list[Figure]:
+def panels(runs: Sequence[Run], wanted: Sequence[Panel] = PANELS) -> list[Figure]:
     """A figure for every panel of which at least one run logged two points."""
-    return [f for p in PANELS if (f := _panel(p, runs)) is not None]
+    return [f for p in wanted if (f := _panel(p, runs)) is not None]
 
 
 def _panel(panel: Panel, runs: Sequence[Run]) -> Figure | None:
