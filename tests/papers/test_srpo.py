@@ -17,6 +17,18 @@ def test_exact_statements():
     assert len(claims) == 8
 
 
+def test_five_revisions():
+    """The generator is as good as its reviser already; IPO's and DPO's answers fall back to the reference's."""
+    ranked, cyclic, others = srpo.inference()
+    assert (ranked.outcome, cyclic.outcome, others.outcome) == ("refuted", "refuted", "supported")
+    pi, reviser = arms.closed_form(srpo.RANKED, srpo.BETA)
+    uniform = torch.full((3,), 1 / 3, dtype=torch.float64)
+    once = float(pi @ reviser @ srpo.RANKED @ uniform)
+    assert abs(ranked.measured["1 revisions"] - once) < 1e-6 and 0 < ranked.measured["0 revisions"] - once < 1e-3
+    dpo = srpo.over_reference(srpo.METHODS["dpo"], srpo.RANKED)
+    assert dpo[0] > 0.65 and (dpo[1:] - 0.5).abs().max() < 1e-6
+
+
 def test_finite_data():
     shrinks, slope, _ = srpo.finite_data((0,), repeats=2, sizes=(300, 30_000))
     assert shrinks.measured["300 less 30000"] > 0.02 and shrinks.measured["ipo less srpo, 30000"] > 0.15
@@ -48,4 +60,5 @@ def test_closed_form_by_hand():
 def test_all_statements():
     """Independence of mu and its price in data hold on the development seeds."""
     claims = {claim["name"]: claim for claim in reproduce("srpo", seed=0)["claims"]}
-    assert {claim["outcome"] for claim in claims.values()} == {"supported"}
+    refuted = {"five_revisions_gain", "five_revisions_gain_in_a_cycle"}
+    assert {name for name, claim in claims.items() if claim["outcome"] != "supported"} == refuted
