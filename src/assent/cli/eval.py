@@ -16,7 +16,7 @@ def eval(
         str, typer.Option(help="Preferences to rank, or prompts: a file, a datasets directory or a hub id.")
     ],
     objective: Annotated[
-        str | None, typer.Option(help="Objective whose implicit reward ranks; dpo() unless given.")
+        str | None, typer.Option(help="Objective whose reward ranks; dpo(), or bradley_terry() of a reward model.")
     ] = None,
     reference: Annotated[str | None, typer.Option(help="Model that training started from.")] = None,
     judge: Annotated[str | None, typer.Option(help="Win rates by a judge: reward:MODEL or endpoint:MODEL@URL.")] = None,
@@ -37,7 +37,7 @@ def eval(
     dtype: Annotated[str, typer.Option(help="Number format of the weights.")] = "auto",
     json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
 ) -> None:
-    """Rank held-out pairs by a model's implicit reward; with --judge, tell how often its completions are preferred."""
+    """Rank held-out pairs by a policy's implicit reward or a reward model's scores; with --judge, tell how often it wins."""
     if judge is not None:
         _judged(model, data, judge, against, rounds, revisions, samples, (max_new_tokens, temperature, seed), columns, json,
                 {"objective": objective, "reference": reference})  # fmt: skip
@@ -50,7 +50,7 @@ def eval(
     from assent.evaluation import evaluate
 
     found = evaluate(
-        model, data, objective=objective or "dpo()", reference=reference, columns=renames(columns), max_length=max_length,
+        model, data, objective=objective, reference=reference, columns=renames(columns), max_length=max_length,
         batch_size=batch_size, dtype=dtype,
     )  # fmt: skip
     if json:
@@ -59,11 +59,11 @@ def eval(
         print(json_line(found.as_dict()))
         return
     for name, value in found.as_dict().items():
-        if name == "schema":  # of the JSON
+        if name == "schema" or value != value:  # of the JSON; what this model or loss has none of
             continue
         whole = isinstance(value, float) and name == "labels" and value == int(value)  # a weighted count
         shown = f"{value:,.0f}" if whole else f"{value:.4f}" if isinstance(value, float) else value
-        print(f"{name:<14} {shown}", file=sys.stdout)
+        print(f"{name:<17} {shown}", file=sys.stdout)
 
 
 def _judged(
