@@ -42,6 +42,8 @@ class Signs:
 def adam_factors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, Tensor]:
     """1 / (sqrt(v) + eps) of every trainable parameter, v Adam's second moment without its bias, by name.
 
+    Where v is 0 no gradient has been seen, as of tokens that have not occurred, and the factor is 0: 1 / eps would tell
+    of nothing else.
     Raises AssentError for a parameter of which the optimiser holds no second moment yet.
     """
     found, names = {}, {id(p): name for name, p in trainable(model).items()}
@@ -51,7 +53,7 @@ def adam_factors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str
             if id(p) in names and "exp_avg_sq" in state:
                 second = state.get("max_exp_avg_sq", state["exp_avg_sq"])
                 unbiased = second / (1 - group["betas"][1] ** float(state["step"]))
-                found[names[id(p)]] = 1 / (unbiased.sqrt() + group["eps"])
+                found[names[id(p)]] = torch.where(second > 0, 1 / (unbiased.sqrt() + group["eps"]), 0.0)
     if missing := sorted(set(names.values()) - set(found)):
         raise AssentError(
             f"the optimiser holds no second moment of {missing[0]}; give one of Adam's kind that has taken a step"
@@ -96,6 +98,24 @@ def measured_changes(
                 after[:, part] = _logps(scorer, rows[part])
     chosen, rejected = after - before
     return chosen, rejected
+
+
+def fitting_rate(
+    scorer: Any, rows: Sequence[Any], objective: Objective, foretold: tuple[Tensor, Tensor], most: float = 0.01,
+    state: State | None = None, preconditioned: Named | None = None,
+) -> float:  # fmt: skip
+    """The first of 1, 1/10, 1/100, ... at which the first-order error is at most ``most``; foretold: changes at rate 1.
+
+    Raises AssentError where none down to 1e-12 is: the measured changes are then of rounding.
+    """
+    for place in range(13):
+        rate = 10.0**-place
+        measured = measured_changes(scorer, rows, objective, rate=rate, state=state, preconditioned=preconditioned)
+        if signs(measured, tuple(rate * change for change in foretold)).error <= most:
+            return rate
+    raise AssentError(
+        f"no step down to 1e-12 has a first-order error of at most {most}; give the model in a wider dtype"
+    )
 
 
 def signs(measured: tuple[Tensor, Tensor], foretold: tuple[Tensor, Tensor], least: float = LEAST) -> Signs:
