@@ -152,7 +152,7 @@ def add_looks(
     if settings.diagnostics_steps == 0:
         return
     prompts = PROMPTS if settings.sample_prompts is None else settings.sample_prompts
-    records = prepared.records if settings.source == "file" else None  # rows that are sampled have no source
+    records = prepared.records if trainer.refresh is None else None  # rows that are made as the run goes have no source
     looks = Diagnosing(
         output_dir, trainer, alarms, every=settings.diagnostics_steps, prompts=prompts, same=policy.same, records=records
     )
