@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
 from assent import parse
-from assent.diagnostics.entanglement import PairGradients
+from assent.diagnostics.entanglement import PairGradients, case_of
 from assent.objectives.pair_weights import pair_weights
 from assent.scores import PairScores, Scores
 
@@ -91,3 +93,53 @@ def test_a_single_token_with_a_trained_output_matrix_is_never_entangled() -> Non
     assert found.inner.item() == pytest.approx((h2 * (pi.square().sum() - pi[0] - pi[1])).item(), abs=1e-12)
     assert (found.chosen_sq - found.inner).item() == pytest.approx((h2 * (1 - pi[0] + pi[1])).item(), abs=1e-12)
     assert found.cases() == ["ideal"]
+
+
+def _one(gap: float, chosen: float = -3.0) -> PairScores:
+    """One pair of three tokens a side; ``gap`` is its log-ratio gap, the references are 0."""
+    length, zero = torch.tensor([3.0], dtype=F64), torch.zeros(1, dtype=F64)
+    w, l = (torch.tensor([x], dtype=F64) for x in (chosen, chosen - gap))
+    return PairScores(Scores(w, zero, length), Scores(l, zero, length))
+
+
+def test_ipo_beyond_its_target_moves_both_sides_the_wrong_way() -> None:
+    # target 1 / (2 tau) = 1; at a gap of 3 both weights are 2 (1 - 3) = -4: chosen moves by -4 (2 - 1)
+    d_w, d_l = pair_weights(parse("ipo(tau=0.5)"), _one(3.0))
+    assert (d_w.item(), d_l.item()) == (-4.0, -4.0)
+    chosen, rejected = _numbers(1.0, 2.0, 3.0).changes(d_w, d_l)
+    assert (chosen.item(), rejected.item()) == (-4.0, 8.0)
+    assert case_of(chosen.item(), rejected.item()) == "reversed"
+    assert [case_of(*x) for x in ((1.0, -1.0), (-1.0, -1.0), (1.0, 1.0), (0.0, 0.0), (0.0, -1.0))] == [
+        "ideal", "both down", "both up", "still", "ideal",
+    ]  # fmt: skip
+
+
+def test_cases_by_signs_are_those_by_conditions() -> None:
+    generator = torch.Generator().manual_seed(3)
+    for _ in range(200):
+        g, h = torch.randn(3, generator=generator, dtype=F64), torch.randn(3, generator=generator, dtype=F64)
+        d_w, d_l = (0.1 + torch.rand(2, generator=generator, dtype=F64)).tolist()
+        found = PairGradients.of([g], [h])
+        assert found.cases(d_w, d_l) == [case_of(*(c.item() for c in found.changes(d_w, d_l)))]
+
+
+@pytest.mark.parametrize("text", ["dpo()", "r_dpo(alpha=0.2)", "ipo()", "simpo()"])
+def test_equal_sides_are_not_moved(text: str) -> None:
+    same = _numbers(2.0, 2.0, 2.0)
+    assert [x.item() for x in same.changes(*pair_weights(parse(text), _one(0.0)))] == [0.0, 0.0]
+
+
+def test_equal_sides_under_cpo_are_its_likelihood_term_alone() -> None:
+    # d_w = beta / 2 + lam, d_l = beta / 2: both sides rise by lam |g|^2
+    d_w, d_l = pair_weights(parse("cpo(beta=0.2, alpha=0.3, nll='sum')"), _one(0.0))
+    assert [x.item() for x in _numbers(2.0, 2.0, 2.0).changes(d_w, d_l)] == pytest.approx([0.6, 0.6], abs=1e-12)
+
+
+def test_weights_scale_with_beta_at_the_start_and_signs_do_not_change_with_it() -> None:
+    start = [pair_weights(parse(f"dpo(beta={beta})"), _one(0.0))[0].item() for beta in (0.1, 0.4)]
+    assert start[1] == pytest.approx(4 * start[0], abs=1e-12)
+    later = [pair_weights(parse(f"dpo(beta={beta})"), _one(5.0))[0].item() for beta in (0.1, 0.4)]
+    assert later == pytest.approx([b / (1 + math.exp(5 * b)) for b in (0.1, 0.4)], abs=1e-12)  # beta sigmoid(-beta h)
+    for inner in (1.0, 2.5, -1.0):
+        found = [_numbers(inner, 2.0, 3.0).cases(*pair_weights(parse(f"dpo(beta={b})"), _one(5.0))) for b in (0.1, 0.4)]
+        assert found[0] == found[1]
