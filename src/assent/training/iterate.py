@@ -26,6 +26,7 @@ from assent.training.arguments import Settings, resolve
 from assent.training.batches import Filler
 from assent.training.checkpoints import write_aside
 from assent.training.collect import collect, folder_of, kept, prompts_of, provenance_of
+from assent.training.compare import Comparison, between, log, saved
 from assent.training.old_values import OLD_VALUE, old_values, reads_old_values
 from assent.training.policy import load, make, tokenizer_of
 from assent.training.prepare import Prepared, as_read, prepare_held_out, viewed
@@ -50,6 +51,7 @@ class Sampled:
     eval_rows: Sequence[Any] | None
     annotators: tuple[str, ...]
     start: str = ""
+    comparison: Comparison | None = None
     rounds: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -127,19 +129,15 @@ def sampled(arguments: Mapping[str, Any], objective: Objective, output: Path) ->
     tokenizer = tokenizer_of(settings)
     names = tuple(sorted(judge.reliability)) if isinstance(judge, AnnotatorPool) else (ANONYMOUS,)
     names, eval_rows = prepare_held_out(settings, objective, tokenizer, names, training.seed)
-    start = settings.model if isinstance(settings.model, str | Path) else type(settings.model).__name__
-    run = Sampled(
-        settings,
-        training,
-        objective,
-        output,
-        read_prompts(settings.data, columns, logged=COLUMNS.get(settings.logged, ())),
-        judge,
-        tokenizer,
-        eval_rows,
-        names,
-        str(start),
+    given = settings.adapter or settings.model
+    start = str(given) if isinstance(given, str | Path) else type(given).__name__
+    prompts = read_prompts(settings.data, columns, logged=COLUMNS.get(settings.logged, ()))
+    comparison = Comparison.of(
+        settings, training, prompts, judge=judge, tokenizer=tokenizer, output=output, start=start
     )
+    run = Sampled(
+        settings, training, objective, output, prompts, judge, tokenizer, eval_rows, names, start, comparison
+    )  # fmt: skip
     for name, _, count, words, _ in run.prompts.report.table():
         say(f"data: {count} {name}: {words}")
     return _iterative(run, arguments) if settings.source == "iterative" else _online(run, arguments)
@@ -162,13 +160,29 @@ def _iterative(run: Sampled, arguments: Mapping[str, Any]) -> Any:
             data = _collected(run, asked, number)
             notes = (f"round {number + 1} of {run.rounds}: sampled from its own policy, judged by {run.judge.name}",)
             found = fit(asked, run.prepared(data, number), run.objective, place, notes=notes)
+            found = _compared(
+                run, number, place, found, lambda place=place: saved(run.settings, place, run.training.device)
+            )
             if first_rank():
                 told = {"schema": 1, "steps": found.steps, "metrics": found.metrics, "evaluation": found.evaluation}
                 write_aside(done, lambda path, told=told: path.write_text(json.dumps(told, indent=1) + "\n"))
             if not last:
                 found = None  # a policy in memory is no longer needed
+        elif run.comparison is not None:
+            run.comparison.after(
+                number, str(place), lambda place=place: saved(run.settings, place, run.training.device)
+            )
         policy = place
     return found
+
+
+def _compared(run: Sampled, number: int, place: Path, found: Any, policy: Callable[[], nn.Module]) -> Any:
+    """The result with the win rate of its policy, where one is asked for, which the metrics log of ``place`` holds too."""
+    if run.comparison is None:
+        return found
+    rate = run.comparison.after(number, str(place), policy)
+    log(found.trainer, number, rate, place)
+    return replace(found, evaluation=found.evaluation | rate.metrics())
 
 
 def _kept(run: Sampled, arguments: Mapping[str, Any]) -> Any:
@@ -253,13 +267,21 @@ def _online(run: Sampled, arguments: Mapping[str, Any]) -> Any:
     first = replace(first, rows=_filled(first.rows, size))
     del policy
 
-    def refresh(number: int, model: nn.Module, scorer: Any) -> tuple[list[Any], Mapping[str, Any]]:
+    def refresh(number: int, trainer: Any) -> tuple[list[Any], Mapping[str, Any]]:
+        if run.comparison is not None:
+            between(run.comparison, number, trainer)
+        model, scorer = trainer.accelerator.unwrap_model(trainer.model), trainer.scorer
         found = run.collect(number, lambda: (model, getattr(scorer, "reference", None)))
-        fresh = run.prepared(found, number, scorer.on(model))
-        return _filled(fresh.rows, size), fresh.tables
+        new = run.prepared(found, number, scorer.on(model))
+        return _filled(new.rows, size), new.tables
 
     notes = (f"{run.rounds} rounds of samples of its own policy, judged by {run.judge.name}",)
-    return fit(own, first, run.objective, run.output, notes=notes, refresh=refresh)
+    found = fit(own, first, run.objective, run.output, notes=notes, refresh=refresh)
+    if run.comparison is not None and (gone := run.comparison.missing(run.rounds - 1)):
+        say(
+            f"rounds {', '.join(map(str, gone))} are not compared: their policies moved on before eval_prompts were given"
+        )
+    return _compared(run, run.rounds - 1, run.output, found, lambda: found.model)
 
 
 def _referenced(run: Sampled) -> bool:

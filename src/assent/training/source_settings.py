@@ -50,6 +50,9 @@ class SourceSettings:
         "a completion that the data hold beside each prompt: rejected or chosen, a side whose other is sampled and not judged; "
         "group: samples are compared with it and it joins them",
     )
+    eval_prompts: Any = _arg(
+        None, "prompts (a file, as --data) on which the judge compares each round's policy with the run's start"
+    )
 
 
 OWN = tuple(f.name for f in fields(SourceSettings))
@@ -96,7 +99,7 @@ def _check_judged(settings: Any) -> None:
     if settings.logged is not None and settings.logged not in ROLES:
         raise AssentError(f"logged is {settings.logged!r}; {did_you_mean(settings.logged, ROLES)}")
     if settings.logged in SIDES:
-        for name in ("judge", "judge_labels", "pair_threshold", "rejection", "pairing", "mixture"):
+        for name in ("judge", "judge_labels", "pair_threshold", "rejection", "pairing", "mixture", "eval_prompts"):
             if getattr(settings, name) is not None:
                 raise AssentError(
                     f"{name} is not read with logged {settings.logged!r}, whose pairs are known; leave it out"

@@ -36,8 +36,8 @@ Observer = Callable[[Sequence[Any], Any, Mapping[str, Tensor]], None]
 """Told (rows, scores, objective's state) of every micro-batch that is trained on, once."""
 
 
-Refresh = Callable[[int, Any, Any], tuple[list[Any], Mapping[str, Any]]]
-"""(epoch, policy, its reference) -> that epoch's rows, as many in each, and their token columns."""
+Refresh = Callable[[int, Any], tuple[list[Any], Mapping[str, Any]]]
+"""(epoch, the trainer) -> that epoch's rows, as many in each, and their token columns."""
 
 
 class PreferenceTrainer(Trainer):
@@ -150,8 +150,7 @@ class PreferenceTrainer(Trainer):
     def renew(self, epoch: int) -> None:
         """Take the rows of this epoch, where they are made as the run goes."""
         if self.refresh is not None:
-            policy = self.accelerator.unwrap_model(self.model)
-            rows, tables = self.refresh(epoch, policy, self.scorer)
+            rows, tables = self.refresh(epoch, self)
             self.train_dataset.rows[:] = rows
             self.scorer = replace(self.scorer, token_tables={**self.scorer.token_tables, **tables})
 
