@@ -143,3 +143,52 @@ def test_weights_scale_with_beta_at_the_start_and_signs_do_not_change_with_it() 
     for inner in (1.0, 2.5, -1.0):
         found = [_numbers(inner, 2.0, 3.0).cases(*pair_weights(parse(f"dpo(beta={b})"), _one(5.0))) for b in (0.1, 0.4)]
         assert found[0] == found[1]
+
+
+def _sig(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
+
+
+def _table(text: str, lw: float, ll: float, rw: float, rl: float, nw: float, nl: float) -> tuple[float, float]:
+    """(d_w, d_l) as the sheet writes them; beta .1 (SimPO 2, DPOP .3, SPPO .05), the other fields as in TABLE."""
+    gap = (lw - rw) - (ll - rl)
+    if text.startswith("dpo("):
+        return (0.1 * _sig(-0.1 * gap),) * 2
+    if text.startswith("r_dpo"):
+        return (0.1 * _sig(-(0.1 * gap + 0.2 * (nw - nl))),) * 2
+    if text.startswith("ipo"):
+        return (2 * (1 / (2 * 0.1) - gap),) * 2
+    if text.startswith("simpo"):
+        s = 2 * _sig(-(2 * lw / nw - 2 * ll / nl - 0.5))
+        return s / nw, s / nl
+    if text.startswith("slic"):
+        active = float(1 - lw + ll > 0)
+        return active + 0.1, active
+    if text.startswith("cpo"):
+        s = 0.1 * _sig(-0.1 * (lw - ll))
+        return s + 0.3, s
+    if text.startswith("dpop"):
+        s = 0.3 * _sig(-0.3 * (gap - 5 * max(0.0, rw - lw)))
+        return s * (1 + 5 * (lw < rw)), s
+    if text.startswith("sppo"):
+        return 2 * (1 / (2 * 0.05) - (lw - rw)), 2 * ((ll - rl) + 1 / (2 * 0.05))
+    p_w, p_l = math.exp(lw / nw), math.exp(ll / nl)
+    s = _sig(-(math.log(p_w / (1 - p_w)) - math.log(p_l / (1 - p_l))))
+    return (1 + 0.1 * s / (1 - p_w)) / nw, 0.1 * s / (nl * (1 - p_l))
+
+
+TABLE = (
+    "dpo()", "r_dpo(alpha=0.2)", "ipo(tau=0.1)", "simpo(beta=2.0, gamma=0.5)", "slic(lam=0.1)", "cpo(alpha=0.3)",
+    "dpop(beta=0.3, lam=5.0)", "sppo(beta=0.05)", "orpo(lam=0.1)",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", TABLE)
+def test_pair_weights_are_those_of_the_sheets_table(text: str) -> None:
+    generator = torch.Generator().manual_seed(4)
+    lw, ll, rw, rl = -0.2 - 4 * torch.rand(4, 40, generator=generator, dtype=F64)
+    nw, nl = torch.randint(1, 9, (2, 40), generator=generator)
+    d_w, d_l = pair_weights(parse(text), PairScores(Scores(lw, rw, nw), Scores(ll, rl, nl)))
+    told = [_table(text, *row) for row in zip(*(x.tolist() for x in (lw, ll, rw, rl, nw, nl)), strict=True)]
+    assert d_w.tolist() == pytest.approx([w for w, _ in told], rel=1e-10)
+    assert d_l.tolist() == pytest.approx([l for _, l in told], rel=1e-10)
