@@ -32,10 +32,13 @@ def train(context: typer.Context, **given: Any) -> None:
         _dry_run(arguments, as_json)
         return
     from assent.cli.options import json_line
+    from assent.training.progress import plain_lines
     from assent.training.ranks import first_rank
     from assent.training.run import train as run
 
     _quiet(arguments)
+    if as_json:
+        plain_lines()
     result = run(**arguments)
     if first_rank():
         print(json_line(result.to_json()) if as_json else result.table())

@@ -18,12 +18,13 @@ from assent.training.checkpoints import load_state, prepare_output
 from assent.training.diagnosing import Diagnosing
 from assent.training.finish import TrainResult, card, full_disk, result, save
 from assent.training.interrupt import Interrupt
+from assent.training.live_log import LiveLog
 from assent.training.look_settings import PROMPTS
 from assent.training.matching import with_matching
 from assent.training.metrics import lcpo_terms
 from assent.training.policy import Policy, Start, check_start, make
 from assent.training.prepare import Prepared, prepare
-from assent.training.progress import Progress, say
+from assent.training.progress import Progress, say, tidy
 from assent.training.provenance import write_labels
 from assent.training.ranks import first_rank, on_first_rank
 from assent.training.recorder import Recorder
@@ -97,7 +98,8 @@ def fit(
             write_labels(output_dir, prepared.records, settings, training.seed)
         if begin is not None:
             begin(trainer)
-        trainer.run(checkpoint)
+        with tidy():
+            trainer.run(checkpoint)
         if trainer.stopping:
             raise KeyboardInterrupt(
                 f"stopped at step {trainer.state.global_step}; everything is saved in {output_dir}: "
@@ -137,11 +139,12 @@ def build(
     trainer.on_nonfinite = partial(save_batch, trainer, output_dir=output_dir)
     for callback in (PrinterCallback, ProgressCallback):  # they write to stdout
         trainer.remove_callback(callback)
-    trainer.add_callback(Progress(show_bar=not training.disable_tqdm))
+    progress = Progress(objective, held_out=prepared.eval_rows is not None, show_bar=not training.disable_tqdm)
     alarms = Alarms(output_dir, trainer)
-    for watcher in (Recorder(output_dir, trainer), alarms):
+    for watcher in (progress, Recorder(output_dir, trainer), alarms):
         trainer.observers.append(watcher)
         trainer.add_callback(watcher)
+    trainer.add_callback(LiveLog(output_dir))
     return trainer, alarms
 
 
