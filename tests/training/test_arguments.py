@@ -75,3 +75,12 @@ def test_defaults_and_refusals_name_real_arguments_of_transformers(tmp_path: Pat
     assert training.per_device_eval_batch_size == 8 and settings.max_length == 1024
     with pytest.raises(AssentError, match=r"train: .*load_best_model_at_end"):
         resolve({"use_cpu": True, "load_best_model_at_end": True}, parse("dpo()"), str(tmp_path))
+
+
+def test_a_number_of_steps_says_that_steps_are_meant(tmp_path: Path) -> None:
+    arguments = {"model": "m", "data": "d", "use_cpu": True}
+    asked = resolve(arguments | {"save_steps": 5, "eval_steps": 3, "eval_data": "e"}, parse("dpo()"), str(tmp_path))[1]
+    assert (asked.save_strategy, asked.save_steps, asked.eval_strategy, asked.eval_steps) == ("steps", 5, "steps", 3)
+    told = resolve(arguments | {"save_steps": 5, "save_strategy": "epoch"}, parse("dpo()"), str(tmp_path))[1]
+    plain = resolve(arguments | {"eval_data": "e"}, parse("dpo()"), str(tmp_path))[1]
+    assert told.save_strategy == plain.save_strategy == plain.eval_strategy == "epoch"

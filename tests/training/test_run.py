@@ -41,7 +41,12 @@ def test_a_run_writes_an_ordinary_directory(small_folder: Path, small_pairs: Pat
     card = (tmp_path / "out" / "README.md").read_text()
     assert "lcpo(dpo(beta=0.1)" in card and "ann2" in card and "--eval-fraction 0.2" in card
     table = [p.name for p in (tmp_path / "out").glob("*.parquet")]
-    assert sorted(table) == ["pairs-epoch-1.parquet", "pairs-epoch-2.parquet", "reliabilities.parquet"]
+    assert sorted(table) == [
+        "labels.parquet",
+        "pairs-epoch-1.parquet",
+        "pairs-epoch-2.parquet",
+        "reliabilities.parquet",
+    ]
     assert json.dumps(found.to_json()) and "lcpo/noise_rate" in found.metrics
 
 
@@ -221,7 +226,8 @@ REFUSED = [
     ("dpo()", {"merge": True}, "merge needs an adapter"),
     ("dpo()", {"learning_rat": 1e-3}, "did you mean 'learning_rate'"),
     ("dpo()", {"label_smoothing_factor": 0.1}, r"smooth\(OBJECTIVE, eps\)"),
-    ("dpo()", {"eval_strategy": "steps"}, "nothing to evaluate on"),
+    ("dpo()", {"eval_strategy": "steps"}, "eval_strategy is set and there is nothing to evaluate on"),
+    ("dpo()", {"eval_steps": 5}, "eval_steps is set and there is nothing to evaluate on"),
     ("dpo()", {"eval_data": "x", "eval_fraction": 0.5}, "give one of them"),
     ("dpo()", {"eval_fraction": 1.5}, "between 0 and 1"),
     ("dpo()", {"max_length": 1}, "at least 2 tokens"),

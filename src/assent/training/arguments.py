@@ -223,6 +223,9 @@ def resolve(arguments: Mapping[str, Any], objective: Objective, output_dir: str)
     if "per_device_eval_batch_size" not in given and "per_device_train_batch_size" in given:
         given["per_device_eval_batch_size"] = given["per_device_train_batch_size"]
     values = {**DEFAULTS, "learning_rate": default_rate(objective, settings), **_evaluation(settings, given), **given}
+    for kind in ("save", "eval"):  # a number of steps says that steps are meant
+        if f"{kind}_steps" in given:
+            values[f"{kind}_strategy"] = given.get(f"{kind}_strategy", "steps")
     if "bf16" not in given and "fp16" not in given:
         values["bf16"] = _bf16(given)
     try:
@@ -249,10 +252,11 @@ def _bf16(given: Mapping[str, Any]) -> bool:
 
 def _evaluation(settings: Settings, given: Mapping[str, Any]) -> dict[str, Any]:
     held_out = settings.eval_data is not None or settings.eval_fraction is not None
-    if not held_out and str(given.get("eval_strategy", "no")) not in ("no", "IntervalStrategy.NO"):
-        raise AssentError(
-            "eval_strategy is set and there is nothing to evaluate on; give --eval-data or --eval-fraction"
-        )
+    asked = next(
+        (n for n in ("eval_steps", "eval_strategy") if str(given.get(n, "no")) not in ("no", "IntervalStrategy.NO")), ""
+    )
+    if asked and not held_out:
+        raise AssentError(f"{asked} is set and there is nothing to evaluate on; give --eval-data or --eval-fraction")
     return {"eval_strategy": "epoch"} if held_out else {}
 
 

@@ -174,7 +174,7 @@ def _fold_margins(
         if margins is None:
             say(f"cross-fitting: round {number}, fold {fold}, {len(own)} pairs in {place}")
             trainer = fit(base | changes, prepared.only(own), objective, place).trainer
-            margins = _score(trainer, objective, [prepared.rows[i] for i in others])
+            margins = held_out_logits(trainer, [prepared.rows[i] for i in others])
             _write_margins(place, others, margins)
             del trainer
         logit[others] = margins
@@ -182,22 +182,39 @@ def _fold_margins(
 
 
 @torch.no_grad()
-def _score(trainer: Any, objective: Objective, rows: Sequence[Any]) -> Tensor:
-    """Induced logit of each row [P] under a fold's policy, in evaluation mode."""
-    ((term, key),) = lcpo_terms(objective)
+def held_out_logits(trainer: Any, rows: Sequence[Any], scorer: Any = None) -> Tensor:
+    """Induced logit of each row [P] under the trainer's policy, nats, in evaluation mode; scorer: another than its own."""
+    ((term, key),) = lcpo_terms(trainer.objective)
     model = trainer.accelerator.unwrap_model(trainer.model)
-    state, scorer, found = within(trainer.objective_state, key), trainer.scorer.on(model), []
+    state, scorer, found = within(trainer.objective_state, key), (scorer or trainer.scorer).on(model), []
     with evaluating(model), trainer.accelerator.autocast():
         for batch in split(rows, trainer.args.per_device_eval_batch_size):
-            found.append(term.logit(scorer.scores(batch, objective.needs), state).double().cpu())
+            found.append(term.logit(scorer.scores(batch, trainer.objective.needs), state).double().cpu())
     return torch.cat(found)
 
 
 def _estimated(logit: Tensor, prepared: Prepared, term: LCPO, number: int, folder: Path) -> dict[str, float]:
     """Reliabilities by name, shown and written with their intervals."""
-    labels = rows_only(prepared.rows).labels
-    names = prepared.annotators
-    found, limits, note = _told_apart(logit, labels, len(names), term.start)
+    content = estimated(logit, rows_only(prepared.rows).labels, prepared.annotators, term.start)
+    content |= {"round": number, "fingerprint": prepared.records.fingerprint}
+    table = content["annotators"]
+    say(
+        f"cross-fitting: noise rate {content['noise_rate']:.3f} ({content['noise_rate_low']:.3f} to "
+        f"{content['noise_rate_high']:.3f}), temperature {content['temperature']:.3g}, rests on {content['rests_on']}"
+    )
+    if content["note"]:
+        say(f"cross-fitting: {content['note']}")
+    write_estimate(
+        folder, content, [f"round-{number}.json"] + (["reliabilities.json"] if number == term.rounds else [])
+    )
+    for name, row in sorted(table.items(), key=lambda item: item[1]["reliability"])[:SHOWN]:
+        say(f"  {name}: {row['reliability']:.3f} ({row['low']:.3f} to {row['high']:.3f}), {row['labels']} labels")
+    return {name: row["reliability"] for name, row in table.items()}
+
+
+def estimated(logit: Tensor, labels: Labels, names: Sequence[str], start: float) -> dict[str, Any]:
+    """What held-out margins [P] and labels say of the annotators, with intervals: the content of ``reliabilities.json``."""
+    found, limits, note = _told_apart(logit, labels, len(names), start)
     counts = torch.bincount(labels.annotator, minlength=len(names)).tolist()
     table = {
         name: {"reliability": e, "low": low, "high": high, "labels": n}
@@ -205,28 +222,22 @@ def _estimated(logit: Tensor, prepared: Prepared, term: LCPO, number: int, folde
             names, found.eta.tolist(), limits.low.tolist(), limits.high.tolist(), counts, strict=True
         )
     }
-    say(
-        f"cross-fitting: noise rate {found.noise_rate:.3f} ({limits.noise_rate_low:.3f} to "
-        f"{limits.noise_rate_high:.3f}), temperature {found.temperature:.3g}, rests on {found.rests_on}"
-    )
-    if note:
-        say(f"cross-fitting: {note}")
     if note and found.rests_on == "model":
-        table = {name: row | {"reliability": term.start} for name, row in table.items()}
-    content = {
-        "schema": SCHEMA, "round": number, "annotators": table, "noise_rate": found.noise_rate,
-        "noise_rate_low": limits.noise_rate_low, "noise_rate_high": limits.noise_rate_high,
-        "temperature": found.temperature, "rests_on": found.rests_on, "note": note, "pairs": len(prepared.rows),
-        "fingerprint": prepared.records.fingerprint,
+        table = {name: row | {"reliability": start} for name, row in table.items()}
+    return {
+        "schema": SCHEMA, "annotators": table, "noise_rate": found.noise_rate, "noise_rate_low": limits.noise_rate_low,
+        "noise_rate_high": limits.noise_rate_high, "temperature": found.temperature, "rests_on": found.rests_on, "note": note,
+        "pairs": len(logit),
     }  # fmt: skip
+
+
+def write_estimate(folder: Path, content: Mapping[str, Any], files: Sequence[str]) -> None:
+    """Write an estimate under each of the names."""
     text = json.dumps(content, indent=1)
-    folder.mkdir(parents=True, exist_ok=True)
-    files = [f"round-{number}.json"] + (["reliabilities.json"] if number == term.rounds else [])
-    for name in files if first_rank() else ():
-        write_aside(folder / name, lambda p: p.write_text(text))
-    for name, row in sorted(table.items(), key=lambda item: item[1]["reliability"])[:SHOWN]:
-        say(f"  {name}: {row['reliability']:.3f} ({row['low']:.3f} to {row['high']:.3f}), {row['labels']} labels")
-    return {name: row["reliability"] for name, row in table.items()}
+    if first_rank():
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in files:
+            write_aside(folder / name, lambda path: path.write_text(text))
 
 
 def _told_apart(logit: Tensor, labels: Labels, annotators: int, start: float) -> tuple[Estimate, Intervals, str]:

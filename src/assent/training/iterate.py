@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from assent.training.batches import Filler
 from assent.training.checkpoints import write_aside
 from assent.training.collect import collect, folder_of, kept, prompts_of, provenance_of
 from assent.training.compare import Comparison, between, log, saved
+from assent.training.fresh_margins import fresh_margins
 from assent.training.old_values import OLD_VALUE, old_values, reads_old_values
 from assent.training.policy import load, make, tokenizer_of
 from assent.training.prepare import Prepared, as_read, prepare_held_out, viewed
@@ -151,6 +153,7 @@ def _iterative(run: Sampled, arguments: Mapping[str, Any]) -> Any:
 
     own = {k: v for k, v in arguments.items() if k not in (*OWN, "pairing")}
     policy, found = _kept(run, arguments), None
+    fresh = fresh_margins(run.objective, run.output, run.annotators)
     for number in range(run.rounds):
         last = number + 1 == run.rounds
         place = run.output if last else folder_of(run.output, number) / "policy"
@@ -159,7 +162,9 @@ def _iterative(run: Sampled, arguments: Mapping[str, Any]) -> Any:
         if not (done.exists() and not last):
             data = _collected(run, asked, number)
             notes = (f"round {number + 1} of {run.rounds}: sampled from its own policy, judged by {run.judge.name}",)
-            found = fit(asked, run.prepared(data, number), run.objective, place, notes=notes)
+            prepared = run.prepared(data, number)
+            begin = fresh and partial(fresh.take, number, prepared.rows)
+            found = fit(asked, prepared, run.objective, place, notes=notes, begin=begin)
             found = _compared(
                 run, number, place, found, lambda place=place: saved(run.settings, place, run.training.device)
             )
@@ -263,6 +268,7 @@ def _online(run: Sampled, arguments: Mapping[str, Any]) -> Any:
     settings, training = resolve(own, run.objective, str(run.output))
     policy = make(settings, training, run.objective, run.tokenizer, [], tables={OLD: None, OLD_VALUE: None})
     policy.model.to(training.device)
+    fresh = fresh_margins(run.objective, run.output, run.annotators)
     first = run.prepared(run.collect(0, lambda: (policy.model, policy.scorer.reference)), 0)
     first = replace(first, rows=_filled(first.rows, size))
     del policy
@@ -273,6 +279,9 @@ def _online(run: Sampled, arguments: Mapping[str, Any]) -> Any:
         model, scorer = trainer.accelerator.unwrap_model(trainer.model), trainer.scorer
         found = run.collect(number, lambda: (model, getattr(scorer, "reference", None)))
         new = run.prepared(found, number, scorer.on(model))
+        if fresh:
+            scorer = replace(scorer, token_tables={**scorer.token_tables, **new.tables})
+            fresh.take(number, new.rows, trainer, scorer)
         return _filled(new.rows, size), new.tables
 
     notes = (f"{run.rounds} rounds of samples of its own policy, judged by {run.judge.name}",)
