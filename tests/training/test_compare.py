@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 from small_run import count_a, largest_difference, save_model_and_prompts, write_jsonl
 
 from assent import AssentError, train
 from assent.evaluation.win_rate import curve
 from assent.judges import Judge, ScalarJudge
 from assent.judges.win_rates import WinRate
-from assent.sampling import SamplingSettings
+from assent.sampling import SamplingSettings, rounds
 from assent.training import compare
 
 QUICK = {
     "rounds": 2, "samples": 3, "max_new_tokens": 6, "learning_rate": 3e-2, "per_device_train_batch_size": 4, "max_length": 64,
-    "disable_tqdm": True, "use_cpu": True, "warmup_steps": 0,
+    "disable_tqdm": True, "use_cpu": True, "warmup_steps": 0, "diagnostics_steps": 0,
 }  # fmt: skip
 JUDGE = ScalarJudge(count_a, "a", temperature=0.0)
 
@@ -123,3 +127,59 @@ class Silent(Judge):
 def test_what_cannot_be_compared_is_refused(arguments: dict, words: str, files: Path, tmp_path: Path) -> None:
     with pytest.raises(AssentError, match=words):
         run(files, tmp_path / "out", **arguments)
+
+
+RANK = """
+import os, sys
+from pathlib import Path
+sys.path.insert(0, {here!r})
+import torch
+torch.set_num_threads(1)
+from test_compare import JUDGE, run
+from assent.sampling import ModelGenerator
+files, out, source = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+asked, generate = [], ModelGenerator.generate
+ModelGenerator.generate = lambda *given: asked.append(1) or generate(*given)
+several, rank = "RANK" in os.environ, os.environ.get("RANK", "0")
+backend = {{"ddp_backend": "gloo"}} if several else {{}}
+found = run(files, out, source=source, dtype="float64", per_device_train_batch_size=int(sys.argv[4]), **backend)
+(out / f"rank-{{rank}}.txt").write_text(f"{{len(asked)}} {{found.evaluation['win_rate']}}")
+if several:
+    torch.distributed.destroy_process_group()
+"""
+
+
+def launch(script: Path, ranks: int, *words: str) -> None:
+    from test_distributed import free_ports
+
+    port, env = str(free_ports(1)), dict(os.environ)
+    started = []
+    for rank in range(ranks):
+        if ranks > 1:
+            env |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks), "MASTER_PORT": port,
+                    "MASTER_ADDR": "127.0.0.1"}  # fmt: skip
+        command = [sys.executable, str(script), *words, str(4 // ranks)]
+        started.append(subprocess.Popen(command, env=dict(env), stderr=subprocess.PIPE, text=True))
+    errors = [process.communicate(timeout=300)[1] for process in started]
+    assert all(process.returncode == 0 for process in started), errors
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", ["iterative", "online"])
+def test_two_ranks_sample_once_and_end_alike(source: str, files: Path, tmp_path: Path) -> None:
+    script = tmp_path / "run.py"
+    script.write_text(RANK.format(here=str(Path(__file__).parent)))
+    one, two = tmp_path / "one", tmp_path / "two"
+    launch(script, 1, str(files), str(one), source)
+    launch(script, 2, str(files), str(two), source)
+    for number in range(2):
+        a, b = (rounds.read(place / "rounds" / f"round-00{number}") for place in (one, two))
+        assert [g.texts for g in a.groups] == [g.texts for g in b.groups] and a.about == b.about
+    rate = kept(one, 1)["win_rate"]
+    assert kept(two, 1)["win_rate"] == rate
+    # two rounds, the start and two comparisons on the first rank; the second draws nothing
+    assert [(place / f"rank-{rank}.txt").read_text() for place, rank in ((one, 0), (two, 0), (two, 1))] == [
+        f"5 {rate}", f"5 {rate}", f"0 {rate}"
+    ]  # fmt: skip
+    a, b = (load_file(place / "model.safetensors") for place in (one, two))
+    assert max((a[name] - b[name]).abs().max().item() for name in a) < 1e-10
