@@ -125,3 +125,76 @@ def test_held_out_accuracy_is_compared(tmp_path):
     alarms.on_evaluate(None, state, None, metrics={"eval_rewards/accuracies": 0.6})
     assert [a.name for a in alarms.fired] == ["memorising"]
     assert "crossfit" in alarms.fired[0].sentence
+
+
+# ---- alarms that read looks at the probe ---------------------------------------------------------------------
+
+HEALTHY = {
+    "start/margin": 1e-6, "start/gap": 1e-8, "dead/identical": 0.0, "dead/still": 0.0, "repeated/prompts": 0.0,
+    "entanglement/share_both_down": 0.4, "entanglement/cosine": 0.3, "displacement/chosen": 0.02,
+    "displacement/chosen_se": 0.01,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("look", "change", "words"),
+    [
+        (room.mismatch, {"start/margin": 3.0, "start/gap": 0.2}, "differ by 0.2 nats per token (margins up to 3)"),
+        (room.dead_pairs, {"dead/identical": 0.1}, "10% of the pairs have the same completion"),
+        (room.dead_pairs, {"dead/still": 0.5}, "50% of the pairs had no gradient"),
+        (room.repeated_prompts, {"repeated/prompts": 0.25}, "25% of the held-out pairs"),
+        (
+            room.entangled,
+            {"entanglement/share_both_down": 0.8, "entanglement/cosine": 0.95, "displacement/chosen": -0.05},
+            "(cosine 0.95): for 80% of the pairs",
+        ),
+    ],
+)
+def test_each_alarm_of_a_look_speaks_only_when_it_should(look, change, words):
+    assert look(HEALTHY) is None and look({}) is None
+    assert words in look(HEALTHY | change)
+
+
+def test_entangled_gradients_that_lower_nothing_are_no_alarm():
+    both = {"entanglement/share_both_down": 0.8, "entanglement/cosine": 0.95}
+    assert room.entangled(HEALTHY | both) is None
+    assert room.entangled(HEALTHY | both | {"displacement/chosen": -0.02}) is None  # within three errors
+
+
+def looked(mean, low, accuracy, step, pairs=64):
+    values = {"reliability/mean": mean, "reliability/min": low, "reward/accuracy": accuracy, "pairs": pairs}
+    return {"step": step, "split": "train", "values": values}
+
+
+def test_reliabilities_that_rise_together_while_labels_are_learnt():
+    start, end = looked(0.9, 0.9, 0.5, 0), looked(0.99, 0.98, 0.97, 100)
+    held_out = {"reward/accuracy": 0.62, "pairs": 64}
+    assert "from 0.90 to 0.99 together" in room.reliability_drift([start, end], held_out, 1.0)
+    assert "held-out pairs are at 62%" in room.reliability_drift([start, end], held_out, 1.0)
+    assert "from 50% to 97%" in room.reliability_drift([start, end], None, 2.0)
+
+
+def test_reliabilities_that_rise_for_a_reason_are_no_drift():
+    start, end = looked(0.9, 0.9, 0.5, 0), looked(0.99, 0.98, 0.97, 100)
+    assert room.reliability_drift([start, end], {"reward/accuracy": 0.95, "pairs": 64}, 3.0) is None  # it generalises
+    assert room.reliability_drift([start, end], None, 1.0) is None  # each pair was judged before it was trained on
+    apart = looked(0.93, 0.6, 0.97, 100)
+    assert room.reliability_drift([start, apart], {"reward/accuracy": 0.6, "pairs": 64}, 3.0) is None
+    assert room.reliability_drift([start], None, 3.0) is None
+    plain = {"step": 0, "split": "train", "values": {"reward/accuracy": 0.5}}
+    assert room.reliability_drift([plain, plain], None, 3.0) is None  # no LCPO
+
+
+def test_looks_are_read_by_split(tmp_path, capsys):
+    alarms, state = stub(tmp_path)
+    state.epoch = 0.0
+    train = {"step": 5, "split": "train", "values": HEALTHY | {"dead/still": 0.5}}
+    held = {"step": 5, "split": "held_out", "values": HEALTHY | {"repeated/prompts": 0.5, "start/margin": 3.0}}
+    alarms.on_look([held, train], True, state)
+    assert [a.name for a in alarms.fired] == ["repeated", "dead"]  # a start is judged at step 0 only
+    again, state.global_step = stub(tmp_path)[0], 0
+    far = {**train, "values": HEALTHY | {"start/margin": 3.0}}
+    again.on_look([far], False, state)
+    assert again.fired == []  # policy and reference are meant to differ
+    again.on_look([far], True, state)
+    assert [a.name for a in again.fired] == ["mismatch"]

@@ -26,7 +26,7 @@ from assent.training.progress import say
 SCHEMA = 1
 FEWEST, MOST = 8, 64
 """Pairs of a probe."""
-SHARE = 25
+SHARE = 50
 """A probe has one pair for so many that are trained on between two looks, so that looking costs a small share."""
 ENTANGLED = 4
 """Pairs of the probe whose gradients are looked at."""
@@ -156,7 +156,7 @@ class Diagnosing(TrainerCallback):
             values["repeated/prompts"] = self.repeated
         if state.global_step == 0 and pairs.ref_chosen is not None:
             values |= start_figures(pairs)
-        if pairs.chosen is not None and not self._sharded:
+        if split == "train" and pairs.chosen is not None and not self._sharded:
             values |= self._entanglement(scorer, rows)
         return values, found.tables | {"probe": probe_table(pairs, rows, still)}
 
