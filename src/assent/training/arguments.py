@@ -322,8 +322,8 @@ def _check_sense(settings: Settings, training: TrainingArguments, objective: Obj
 
 
 def _check_numbers(training: TrainingArguments) -> None:
-    """Refuse numbers of transformers' own arguments that would train nothing or stop late, and absent trackers."""
-    from transformers.integrations import get_available_reporting_integrations
+    """Refuse numbers of transformers' own arguments that would train nothing or stop late, and trackers that cannot start."""
+    from assent.training.trackers import check_trackers
 
     for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
         if getattr(training, name) < 1:
@@ -333,13 +333,7 @@ def _check_numbers(training: TrainingArguments) -> None:
             raise AssentError(f"{name} is {getattr(training, name)}; expected a finite number of at least 0")
     if training.max_steps < 1 and not 0 < training.num_train_epochs < float("inf"):
         raise AssentError(f"num_train_epochs is {training.num_train_epochs}; expected more than 0, or give max_steps")
-    here = get_available_reporting_integrations()
-    for name in training.report_to or ():
-        if name not in here:
-            known = ", ".join(sorted(here)) or "none"
-            raise AssentError(
-                f"report_to names {name!r}; trackers installed here: {known}; install it or choose another"
-            )
+    check_trackers(training.report_to or ())
 
 
 def _check_objective(settings: Settings, objective: Objective) -> None:

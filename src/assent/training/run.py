@@ -28,6 +28,7 @@ from assent.training.progress import Progress, say, tidy
 from assent.training.provenance import write_labels
 from assent.training.ranks import first_rank, on_first_rank
 from assent.training.recorder import Recorder
+from assent.training.trackers import add_trackers
 from assent.training.trainer import PreferenceTrainer
 
 __all__ = ["TrainResult", "fit", "train"]
@@ -86,6 +87,8 @@ def fit(
         trainer, alarms = build(policy, prepared, objective, training, interrupt, output_dir)
         trainer.refresh = refresh
         add_looks(trainer, alarms, policy, prepared, settings, output_dir)
+        facts = {**vars(settings), "objective": str(asked or objective), "data_sha256": prepared.records.fingerprint}
+        add_trackers(trainer, alarms, {**facts, "rows": len(prepared.rows), "annotators": len(prepared.annotators)})
         start = _start(trainer, policy, objective)
         say(f"start: {start.sentence()}")
         for note in start.notes:
