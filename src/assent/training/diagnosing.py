@@ -175,7 +175,7 @@ class Diagnosing(TrainerCallback):
         found: dict[str, float] = {}
 
         def draw() -> None:
-            records, values = self.greedy.look(model, self.trainer.scorer)
+            records, values = self.greedy.look(self.trainer.scorer.on(model))
             for record in records:
                 line = {"schema": SCHEMA, "step": state.global_step, **record}
                 self.samples.add(line, state.is_world_process_zero)

@@ -6,13 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
-from assent.data.tokens import TokenExample
-from assent.diagnostics.figures import sample_figures
-from assent.objectives.base import Need
-from assent.sampling import ModelGenerator, SamplingSettings, Texts
-from assent.scoring.forward import causal_lm_of, evaluating
+from assent.diagnostics.sampled import sampled
+from assent.sampling import SamplingSettings, Texts
+from assent.scoring.forward import causal_lm_of
 
 LONGEST = 32
 """Tokens of a completion: enough to see a change, few enough to cost nothing."""
@@ -34,45 +31,19 @@ def prompts_in(rows: Iterable[Any], count: int) -> list[np.ndarray]:
 class Greedy:
     """Completes prompts (ids) with a model and says how; prompts that leave no room for a token are left out."""
 
-    def __init__(self, tokenizer: Any, model: Any, prompts: Sequence[np.ndarray]) -> None:
+    def __init__(self, tokenizer: Any, model: Any, prompts: Sequence[np.ndarray], longest: int = LONGEST) -> None:
         self.texts = Texts(tokenizer, model)
-        places = getattr(causal_lm_of(model).config, "max_position_embeddings", None)
-        room = (lambda ids: LONGEST) if places is None else (lambda ids: places - len(ids))
-        self.prompts = [ids for ids in prompts if room(ids) > 0]
-        self.settings = SamplingSettings(
-            max_new_tokens=min(LONGEST, *(room(ids) for ids in self.prompts)) if self.prompts else 1, temperature=0.0
-        )
+        room = [room_after(model, ids, longest) for ids in prompts]
+        self.prompts = [ids for ids, left in zip(prompts, room, strict=True) if left > 0]
+        tokens = min((left for left in room if left > 0), default=1)
+        self.settings = SamplingSettings(max_new_tokens=tokens, temperature=0.0)
 
-    def look(self, model: Any, scorer: Any) -> tuple[list[dict[str, Any]], dict[str, float]]:
+    def look(self, scorer: Any) -> tuple[list[dict[str, Any]], dict[str, float]]:
         """One record for each prompt (prompt, completion, cut, nll in nats per token), and their figures."""
-        if not self.prompts:
-            return [], {}
-        made = ModelGenerator(model, self.texts.end).generate(self.prompts, 1, self.settings)
-        decode = self.texts.tokenizer.decode
-        records = [
-            {
-                "prompt": decode(ids.tolist(), skip_special_tokens=True),
-                "completion": decode(
-                    [i for i in one.ids.tolist() if i not in self.texts.end], skip_special_tokens=True
-                ),
-                "cut": not one.ended,
-                "nll": float(-one.logp.mean()),
-            }
-            for ids, one in zip(self.prompts, made, strict=True)
-        ]
-        values = sample_figures(
-            [one.ids.tolist() for one in made],
-            float(-np.concatenate([one.logp for one in made]).mean()),
-            sum(not one.ended for one in made) / len(made),
-        )
-        if "entropy" in scorer.provides:
-            values["samples/entropy"] = self._entropy(model, scorer, made)
-        return records, values
+        return sampled(scorer, self.texts, self.prompts, self.settings) if self.prompts else ([], {})
 
-    def _entropy(self, model: Any, scorer: Any, made: Sequence[Any]) -> float:
-        """Mean entropy of the next token at every token of the completions, nats."""
-        sequences = [self.texts.sequence(ids, one) for ids, one in zip(self.prompts, made, strict=True)]
-        rows = [TokenExample(s, 1.0, None, i) for i, s in enumerate(sequences)]
-        with evaluating(model), torch.no_grad():
-            scores = scorer.on(model).scores(rows, {Need("entropy")})
-        return float(scores.tokens.entropy.mean())
+
+def room_after(model: Any, ids: np.ndarray, longest: int) -> int:
+    """How many tokens, at most ``longest``, fit behind a prompt."""
+    places = getattr(causal_lm_of(model).config, "max_position_embeddings", None)
+    return longest if places is None else min(longest, places - len(ids))
