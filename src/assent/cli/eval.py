@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,7 +19,9 @@ def eval(
         str | None, typer.Option(help="Objective whose reward ranks; dpo(), or bradley_terry() of a reward model.")
     ] = None,
     reference: Annotated[str | None, typer.Option(help="Model that training started from.")] = None,
-    judge: Annotated[str | None, typer.Option(help="Win rates by a judge: reward:MODEL or endpoint:MODEL@URL.")] = None,
+    judge: Annotated[
+        str | None, typer.Option(help="Win rates by a judge: reward:MODEL, model:MODEL or endpoint:MODEL@URL.")
+    ] = None,
     against: Annotated[
         str | None, typer.Option(help="Whom completions are compared with: a model, or a column.")
     ] = None,
@@ -31,6 +33,13 @@ def eval(
     max_new_tokens: Annotated[int, typer.Option(help="With a judge: longest completion.")] = 256,
     temperature: Annotated[float, typer.Option(help="With a judge: temperature of sampling.")] = 1.0,
     seed: Annotated[int, typer.Option(help="With a judge: seed of sampling.")] = 0,
+    diagnostics: Annotated[
+        bool, typer.Option("--diagnostics", help="Ranking, calibration, KL, entanglement and more, each with its meaning.")
+    ] = False,
+    gradients: Annotated[
+        str | None, typer.Option(help="With --diagnostics: last_layer (the default) or exact gradients of 32 pairs.")
+    ] = None,
+    out: Annotated[str | None, typer.Option(help="With --diagnostics: folder for diagnostics.json.")] = None,
     columns: Annotated[list[str] | None, typer.Option(help="Column names, old=new; may be repeated.")] = None,
     max_length: Annotated[int | None, typer.Option(help="Longest prompt with completion, in tokens.")] = None,
     batch_size: Annotated[int, typer.Option(help="Pairs scored at once.")] = 16,
@@ -38,6 +47,10 @@ def eval(
     json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
 ) -> None:
     """Rank held-out pairs by a policy's implicit reward or a reward model's scores; with --judge, tell how often it wins."""
+    if not diagnostics and (gradients is not None or out is not None):
+        raise AssentError("--gradients and --out are read with --diagnostics; give it too, or leave them out")
+    if diagnostics and judge is not None:
+        raise AssentError("--diagnostics looks at pairs and --judge compares completions; give one of them")
     if judge is not None:
         _judged(model, data, judge, against, rounds, revisions, samples, (max_new_tokens, temperature, seed), columns, json,
                 {"objective": objective, "reference": reference})  # fmt: skip
@@ -49,6 +62,12 @@ def eval(
     from assent.cli.options import renames
     from assent.evaluation import evaluate
 
+    if diagnostics:
+        _diagnosed(model, data, out, json, {
+            "objective": objective, "reference": reference, "columns": renames(columns), "max_length": max_length,
+            "batch_size": batch_size, "dtype": dtype, "form": gradients or "last_layer",
+        })  # fmt: skip
+        return
     found = evaluate(
         model, data, objective=objective, reference=reference, columns=renames(columns), max_length=max_length,
         batch_size=batch_size, dtype=dtype,
@@ -64,6 +83,17 @@ def eval(
         whole = isinstance(value, float) and name == "labels" and value == int(value)  # a weighted count
         shown = f"{value:,.0f}" if whole else f"{value:.4f}" if isinstance(value, float) else value
         print(f"{name:<17} {shown}", file=sys.stdout)
+
+
+def _diagnosed(model: str, data: str, out: str | None, json: bool, arguments: dict[str, Any]) -> None:
+    from assent.cli.options import json_line
+    from assent.evaluation.diagnosis import diagnose
+    from assent.evaluation.diagnosis_words import words
+
+    found = diagnose(model, data, **arguments)
+    if out is not None:
+        found.write(out)
+    print(json_line(found.to_json()) if json else words(found))
 
 
 def _judged(

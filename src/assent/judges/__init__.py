@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from assent.judges.annotators import AnnotatorPool
+from assent.judges.causal import CausalJudge, causal_judge
 from assent.judges.endpoint import EndpointJudge
 from assent.judges.judge import Judge, Tally, Verdicts, ask
 from assent.judges.majority import Majority
@@ -12,6 +13,7 @@ from assent.judges.spec import judge_of
 
 __all__ = [
     "AnnotatorPool",
+    "CausalJudge",
     "EndpointJudge",
     "Judge",
     "Majority",
@@ -20,6 +22,7 @@ __all__ = [
     "Tally",
     "Verdicts",
     "ask",
+    "causal_judge",
     "judge_of",
     "reward_model",
 ]

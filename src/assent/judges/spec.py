@@ -6,11 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from assent.errors import AssentError
+from assent.judges.causal import causal_judge
 from assent.judges.endpoint import EndpointJudge
 from assent.judges.judge import Judge
 from assent.judges.scalar import ScalarJudge, reward_model
 
-FORMS = "'reward:DIR_OR_HUB_ID' (a sequence-classification model) or 'endpoint:MODEL@BASE_URL' (OpenAI-compatible)"
+FORMS = (
+    "'reward:DIR_OR_HUB_ID' (a sequence-classification model), 'model:DIR_OR_HUB_ID' (a causal language model) or "
+    "'endpoint:MODEL@BASE_URL' (OpenAI-compatible)"
+)
 
 
 def judge_of(given: Any, *, cache: Path | None = None, device: Any = None) -> Judge:
@@ -25,6 +29,8 @@ def judge_of(given: Any, *, cache: Path | None = None, device: Any = None) -> Ju
     kind, _, rest = str(given).partition(":")
     if kind == "reward" and rest:
         return reward_model(rest, device=device)
+    if kind == "model" and rest:
+        return causal_judge(rest, device=device)
     if kind == "endpoint" and rest:
         model, at, url = rest.partition("@")
         return EndpointJudge(model, base_url=url if at else None, cache=cache)

@@ -4,8 +4,8 @@ The composition is ``osp_reconstructed()`` on pairs whose target is a judge's pr
 project's sheet: tables that learn from their own samples (`worlds.online`), beta = 1.  Two predictions that the sheet left
 unrun stand here with sizes of their own: a judge with errors of a fixed size per response, where no gain means less than a
 tenth of that by a perfect judge, and a judge that likes length.  Tolerances that the sheet leaves open: .05, and 10 % for
-what grows without end.  Not stated, since they need a model that samples and judges text: order bias of the judge, drift
-of a judge that shares its weights with the policy, the win rate after 200 prompts.
+what grows without end.  A language model that judges its own samples, both orders averaged, is `judges.causal`.  Not stated,
+since they need a model that can: drift of a judge that shares its weights with the policy, the win rate after 200 prompts.
 """
 
 from __future__ import annotations
