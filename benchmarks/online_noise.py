@@ -3,7 +3,7 @@
 The embedded world's reference draws two completions of a prompt in every round; a pool of annotators labels the pair (one
 label, a fifth of the pairs two); one pass over the round, and the policy draws again.  The same loop runs with plain DPO, with
 LCPO and with a pool that is always right (the clean judge); what is asked is LCPO's share of the clean judge's gain over plain
-DPO, in the true reward at the end of the loop (mean of the last five policies that were saved).  Noise slows plain DPO down more
+DPO, in the true reward at the end of the loop (mean of the last five saved policies).  Noise slows plain DPO down more
 than it leads it astray, so the rewards at the largest KL that all runs reached stand beside them.  Default seeds: 100 to 104.
 """
 
@@ -30,8 +30,8 @@ PANELS = {
 ROUNDS, PROMPTS, BATCH, BETA, LAST = 60, 128, 64, 0.1, 5
 LOOP = {
     "source": "online", "rounds": ROUNDS, "round_prompts": PROMPTS, "samples": 2, "pairing": "random",
-    "max_new_tokens": language.LONGEST, "max_length": 64, "per_device_train_batch_size": BATCH, "learning_rate": 5e-4, "warmup_steps": 0, "save_steps": 20,
-    "lr_scheduler_type": "constant", "disable_tqdm": True, "use_cpu": True,
+    "max_new_tokens": language.LONGEST, "max_length": 64, "per_device_train_batch_size": BATCH, "learning_rate": 5e-4,
+    "warmup_steps": 0, "save_steps": 20, "lr_scheduler_type": "constant", "disable_tqdm": True, "use_cpu": True,
 }  # fmt: skip
 
 
