@@ -12,7 +12,7 @@ import pytest
 from assent import AssentError
 from assent.evaluation.win_rate import curve, win_rate
 from assent.judges import PairwiseJudge, ScalarJudge, Tally, Verdicts
-from assent.judges.win_rates import controlled, length_controlled_rate, summarise
+from assent.judges.win_rates import WinRate, controlled, length_controlled_rate, summarise
 from assent.sampling import SamplingSettings
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "training"))
@@ -32,6 +32,9 @@ def test_rates_by_hand() -> None:
     assert found.length_gap == 1.0 and found.length_controlled == pytest.approx(0.625, abs=1e-3), "lengths do not vary"
     low, high = found.interval
     assert low < 0.625 < high
+    assert "win rate over b 0.625" in found.sentence() and "1 without an answer" in found.sentence()
+    assert "1 without an answer, 0 contradictions" in found.table() and found.prompts == 4
+    assert WinRate.from_json(json.loads(json.dumps(found.to_json() | {"round": 1}))) == found
     with pytest.raises(AssentError, match="answered none of 1 comparisons"):
         told([float("nan")], ["x"], ["y"])
 

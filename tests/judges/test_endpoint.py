@@ -32,6 +32,10 @@ class Handler(BaseHTTPRequestHandler):
         text = body["messages"][0]["content"]
         self.server.seen.append(text)
         todo = self.server.script.pop(0) if self.server.script else None
+        if isinstance(todo, float):
+            time.sleep(todo)
+            self.close_connection = True
+            return None
         if isinstance(todo, int):
             return self.answer(todo, {"error": {"message": "not now"}})
         first, second = (text.split(f"<answer-{x}>\n")[1].split("\n</answer-")[0] for x in "AB")
@@ -99,6 +103,14 @@ def test_what_cannot_be_read_or_fails_for_good_is_a_missing_answer(server: Serve
     half = ask(judge, ["p"], ["xx"], ["y"])
     assert half.known.all() and half.p.tolist() in ([1.0], [0.0]), "one order alone decides"
     assert len((tmp_path / "kept.jsonl").read_text().splitlines()) == 1, "what failed is asked again"
+
+
+def test_a_request_that_times_out_is_a_missing_answer(server: Server) -> None:
+    server.script = [0.6]  # seconds of silence
+    judge = judge_of(server, timeout=0.2, retries=0, workers=1, both=False)
+    found = ask(judge, ["p", "q"], ["long", "x"], ["s", "longer"])
+    assert found.known.tolist() == [False, True] and found.p.tolist() == [0.5, 0.0]
+    assert (found.tally.asked, found.tally.failed, found.tally.calls) == (2, 1, 1)
 
 
 def test_a_request_that_fails_for_the_moment_is_tried_again(server: Server) -> None:
