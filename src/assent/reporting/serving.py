@@ -110,8 +110,9 @@ class _Handler(BaseHTTPRequestHandler):
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
         names = ", ".join(run.resolve().name for run in self.server.runs)
         html = _environment().get_template("live.html").render(names=names, script=Markup(script))
-        fence = f"script-src 'sha256-{digest}'; style-src 'unsafe-inline'; connect-src 'self'; frame-src 'self'; "
-        self._send(HTTPStatus.OK, html.encode("utf-8", "replace"), "text/html", f"{fence}frame-ancestors 'none'")
+        policy = f"script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:; connect-src 'self'; "
+        policy += "frame-src 'self'; frame-ancestors 'none'"
+        self._send(HTTPStatus.OK, html.encode("utf-8", "replace"), "text/html", policy)
 
     def _page(self) -> None:
         made = self.server.live.page()

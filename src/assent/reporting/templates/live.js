@@ -8,8 +8,10 @@
     if (state.textContent !== text) state.textContent = text;
     state.dataset.kind = kind;
   };
-  // What a reader has set on the page: folds, fields, theme and the place. Fields keep their order between two pages.
-  const fields = (doc) => [...doc.querySelectorAll("select, input:not([type=file]), textarea, details")]
+  // What a reader has set on the page: folds, fields, theme and the place. Fields keep their order between two pages;
+  // the browser of pairs keeps its own.
+  const fields = (doc) => [...doc.querySelectorAll("select, input, textarea, details")]
+    .filter((field) => !field.closest("#browser"))
     .map((field, i) => [field.id || `${field.tagName}${i}`, field, field.matches("details") ? "open" : field.matches("[type=checkbox], [type=radio]") ? "checked" : "value"]);
   const kept = ({ contentDocument: doc, contentWindow: view }) => ({
     x: view.scrollX, y: view.scrollY, focus: doc.activeElement?.id, theme: doc.documentElement.dataset.theme,
@@ -27,14 +29,19 @@
     view.scrollTo({ left: was.x, top: was.y, behavior: "instant" });
   };
 
+  const ready = async ({ contentDocument: doc }) => {
+    for (let i = 0; i < 100 && doc.querySelector("#browser:not([data-ready])"); i++) await new Promise((done) => setTimeout(done, 50));
+  };
+
   const load = () => {
     loading = true;
     const coming = document.createElement("iframe");
     coming.title = frames.dataset.title;
     coming.className = "coming";
-    coming.addEventListener("load", () => {
-      loading = false;
+    coming.addEventListener("load", async () => {
       const mark = coming.contentDocument?.querySelector("meta[name=version]");
+      if (mark) await ready(coming);
+      loading = false;
       if (!mark) { coming.remove(); return; }
       version = mark.content;
       if (shown) restore(coming, kept(shown));
