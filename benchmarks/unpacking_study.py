@@ -75,14 +75,16 @@ def start(seed: int, out: Path) -> tuple[World, dict[Any, Path]]:
     asked = sorted({pair.prompt for pair in world.pairs})
     labelled = set(asked[::2])
     for name, pairs in (("clean", world.clean_pairs), ("panel", world.pairs)):
-        files[name] = embedded.write_rows(anonymous([p for p in pairs if p.prompt in labelled]), out / f"{name}.jsonl")
+        files[name] = embedded.write_rows(
+            first_labels([p for p in pairs if p.prompt in labelled]), out / f"{name}.jsonl"
+        )
     for name, prompts in (("pairs", sorted(labelled)), ("more", asked)):
         files[f"{name} prompts"] = out / f"prompts, {name}.jsonl"
         files[f"{name} prompts"].write_text("".join(json.dumps({"prompt": f"{p} "}) + "\n" for p in prompts))
     return world, files
 
 
-def anonymous(pairs: Sequence[Pair]) -> list[Pair]:
+def first_labels(pairs: Sequence[Pair]) -> list[Pair]:
     """One label of each pair, its first, so that both kinds of labels are as many."""
     return [replace(pair, labels=pair.labels[:1]) for pair in pairs]
 
