@@ -1,6 +1,7 @@
 """A causal language model as a judge: it reads a prompt with two answers, and the odds of its words for either decide.
 
-With the policy's own start, or the policy itself, this is the self-judging of 2405.14103, whose details are reconstructed.
+With the model that a policy starts from this is the self-judging of 2405.14103, whose details are reconstructed; the judge stays
+as it is, so that it cannot drift with the policy.
 """
 
 from __future__ import annotations
@@ -40,8 +41,7 @@ The better answer is"""
 class CausalJudge(Judge):
     """P(a is better) = (q_ab + 1 - q_ba) / 2, q_xy the chance of the word for the first of x, y over both words' together.
 
-    So p_ab + p_ba = 1 for any model, and one that always names the same place says 1/2.  Nothing is trained: the model judges
-    in evaluation mode as it stands, also when it is the policy in memory that a run is training.
+    So p_ab + p_ba = 1 for any model, and one that always names the same place says 1/2.
     question: text with {prompt}, {first} and {second}; through the chat template where the tokenizer has one.
     words: what the model would say for the first and for the second; the first token of each is read.
     max_length: most tokens of a question.  Raises AssentError for longer ones, and for words that begin alike.
