@@ -34,7 +34,8 @@ def eval(
     temperature: Annotated[float, typer.Option(help="With a judge: temperature of sampling.")] = 1.0,
     seed: Annotated[int, typer.Option(help="With a judge: seed of sampling.")] = 0,
     diagnostics: Annotated[
-        bool, typer.Option("--diagnostics", help="Ranking, calibration, KL, entanglement and more, each with its meaning.")
+        bool,
+        typer.Option("--diagnostics", help="Ranking, calibration, KL, entanglement and more, each with its meaning."),
     ] = False,
     gradients: Annotated[
         str | None, typer.Option(help="With --diagnostics: last_layer (the default) or exact gradients of 32 pairs.")

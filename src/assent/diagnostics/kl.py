@@ -41,7 +41,9 @@ def sequence_kl(per_token: Tensor, row: Tensor, samples: int) -> Mean:
 
 
 def full_vocabulary(logits: Tensor, ref_logits: Tensor) -> Tensor:
-    """KL(p || r) [N] of next-token distributions from logits [N, V], in nats; averaged over drawn prefixes it is unbiased
-    for the sequence's KL, with less variance than any estimator of single tokens."""
+    """KL(p || r) [N] of next-token distributions from logits [N, V], in nats, never negative.
+
+    Summed along drawn completions it is unbiased for the sequence's KL: no chance enters at a token's own place.
+    """
     p, r = torch.log_softmax(logits.double(), -1), torch.log_softmax(ref_logits.double(), -1)
     return (p.exp() * (p - r)).sum(-1)
