@@ -52,7 +52,8 @@ def test_the_watched_page_follows_its_run(tmp_path: Path, monkeypatch: pytest.Mo
         page = visit.page
         inside = page.frame_locator("iframe:not(.coming)")
         expect(inside.locator("h1")).to_have_text("Waiting for the first log", timeout=20_000)
-        expect(page.locator("#state")).to_contain_text("there is no directory", timeout=20_000)
+        expect(inside.locator(".lead")).to_contain_text("there is no directory")
+        expect(page.locator("#state")).to_have_text("waiting", timeout=20_000)
 
         run_with_pairs(tmp_path, [{**PLAIN[0], "prompt": "p" * 5_000 + " end"}, *PLAIN[3:]])
         expect(inside.locator("h1")).to_have_text("Run run", timeout=30_000)
@@ -76,6 +77,7 @@ def test_the_watched_page_follows_its_run(tmp_path: Path, monkeypatch: pytest.Mo
         assert inside.get_by_role("button", name="Drop").get_attribute("aria-pressed") == "true"
         expect(inside.locator("#download")).to_have_text("Download decisions (1)")
         assert page.locator("iframe").count() == 1
+        expect(page.locator("html")).to_have_attribute("style", "color-scheme: dark;", timeout=20_000)
         assert visit.said == [] and [url for url in visit.asked if not url.startswith((server.url, "data:"))] == []
 
         server.shutdown()

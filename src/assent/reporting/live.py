@@ -78,6 +78,11 @@ class LivePage:
         """Why the newest files could not be shown; "" where they were, or nobody asked yet."""
         return self._made.note if self._made else ""
 
+    @property
+    def waiting(self) -> bool:
+        """Whether no page of the runs was made yet."""
+        return self._made is None or not self._made.whole
+
     def page(self) -> Made:
         """The newest page; the last whole one, with a note, while the files cannot be read."""
         with self._lock:

@@ -102,7 +102,9 @@ class _Handler(BaseHTTPRequestHandler):
         return ""
 
     def _state(self) -> dict[str, Any]:
-        return {"schema": 1, "version": self.server.live.version(), "note": self.server.live.note}
+        """What the frame is told: which page there is, and why it does not show the newest files."""
+        page = self.server.live
+        return {"schema": 1, "version": page.version(), "note": page.note, "waiting": page.waiting}
 
     def _shell(self) -> None:
         """The frame that shows the page and asks for newer ones."""
@@ -167,4 +169,4 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _waiting(sentence: str) -> str:
-    return render("waiting.html", sentence=sentence)
+    return render("waiting.html", live={"waiting": True}, sentence=sentence)

@@ -59,7 +59,10 @@
       if (!answer.ok) throw new Error(answer.statusText);
       const found = await answer.json();
       if (found.version !== version && !loading) load();
-      if (found.note) say("wait", found.note);
+      // The bar is as light or dark as the page under it.
+      document.documentElement.style.colorScheme = shown?.contentDocument.documentElement.dataset.theme || "";
+      if (found.waiting) say("wait", "waiting");
+      else if (found.note) say("wait", found.note);
       else say("live", `live: looked at ${new Date().toLocaleTimeString()}`);
     } catch {
       say("lost", "the server has stopped; this is the last page that it gave");
