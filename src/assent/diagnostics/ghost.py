@@ -20,6 +20,10 @@ ELEMENTS = 1 << 24
 """Most numbers of single gradients, or of products of tokens, that are held at a time."""
 
 
+BLOCK = 2048
+"""Most numbers whose products are summed in the gradients' own precision."""
+
+
 @dataclass(frozen=True)
 class Tokens:
     """One use of a weight [o, i].  a [P, 2, T, i]; b [P, 2, T, o], or ids [P, 2, T] of an embedding, whose b is one-hot."""
@@ -101,8 +105,19 @@ def _by_gradients(
     along = None
     if direction is not None:
         towards = direction.to(total) if factor is None else direction.to(total) * factor.to(total)
-        along = (total @ towards.flatten()).double()
-    return (total @ total.mT).double(), along
+        along = torch.stack([inner(pair, towards.reshape(1, -1))[:, 0] for pair in total])
+    return torch.stack([inner(pair, pair) for pair in total]), along
+
+
+def inner(x: Tensor, y: Tensor) -> Tensor:
+    """Inner products [S, S'] of the rows of x [S, N] and y [S', N], float64.
+
+    Float32 is summed over BLOCK numbers at most: over a whole weight at once it would lose four digits.
+    """
+    whole = x.shape[1] // BLOCK * BLOCK
+    blocks = [part[:, :whole].unflatten(1, (-1, BLOCK)).transpose(0, 1) for part in (x, y)]
+    rest = x[:, whole:] @ y[:, whole:].mT
+    return torch.bmm(blocks[0], blocks[1].mT).sum(0, dtype=torch.float64) + rest.double()
 
 
 def _by_tokens(

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from assent.diagnostics import ghost
 from assent.diagnostics.gradients_loop import Grams, Named, trainable
 from assent.errors import AssentError
 from assent.scoring.batch import Batch, collate
@@ -82,8 +83,9 @@ def _gram(slopes: dict[str, Tensor], factors: Named | None, direction: Named | N
         pairs = slope.detach().flatten(1).unflatten(0, (-1, 2))
         factor = None if factors is None else factors[name].to(pairs).flatten()
         pairs = pairs if factor is None else pairs * factor
-        gram = gram + (pairs @ pairs.mT).double().cpu()
+        gram = gram + torch.stack([ghost.inner(pair, pair) for pair in pairs]).cpu()
         if direction is not None:
             towards = direction[name].to(pairs).flatten()
-            along = along + (pairs @ (towards if factor is None else towards * factor)).double().cpu()
+            towards = (towards if factor is None else towards * factor)[None]
+            along = along + torch.stack([ghost.inner(pair, towards)[:, 0] for pair in pairs]).cpu()
     return Grams(gram, None if direction is None else along)
