@@ -1,7 +1,7 @@
 """A causal language model as a judge: it reads a prompt with two answers, and the odds of its words for either decide.
 
-With the model that a policy starts from this is the self-judging of 2405.14103, whose details are reconstructed; the judge stays
-as it is, so that it cannot drift with the policy.
+With the model that a policy starts from this is the self-judging of 2405.14103, whose details are reconstructed; the judge
+stays as it is, so that it cannot drift with the policy.
 """
 
 from __future__ import annotations
