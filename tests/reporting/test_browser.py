@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import pytest
 
 from assent.cli import main
 from assent.reporting import run_page
+from assent.reporting.report_texts import texts_of
+from assent.reporting.serving import PageServer
 from reporting.browsing import Visit, chromium
 from reporting.run_samples import HOSTILE, LONG, PLAIN, hostile_rows, many_rows, run_with_pairs
 
@@ -161,11 +164,47 @@ def test_several_runs_without_text_keep_their_marks_apart(browser: Any, made: Pa
     assert page.locator("#download").is_disabled()
     page.select_option("#which", "0")
     wait(page, "#download", "Download decisions (1)")
+    page.select_option("#order", "-margin")
+    page.select_option("#annotator", label="anna (2)")
+    page.focus("#list")
+    page.keyboard.press("j")
+    assert page.locator("#detail h3").inner_text() == "Pair 0", "the second of anna's by margin"
     page.reload()
     visit.ready()
+    assert page.locator("#detail h3").inner_text() == "Pair 0" and visit.shown() == "2 of 9 pairs"
+    assert page.input_value("#order") == "-margin"
     assert page.locator("#download").inner_text() == "Download decisions (1)", "a reload keeps the marks"
     visit.assert_quiet()
     visit.close()
+
+
+@pytest.mark.slow
+def test_a_served_page_gives_the_whole_text_of_every_pair(browser: Any, tmp_path: Path) -> None:
+    run_with_pairs(tmp_path, [*hostile_rows(), *many_rows(1500, words=3)])
+    server = PageServer([tmp_path / "run"], watch=False, make=run_page.served, texts=texts_of)
+    thread = threading.Thread(target=server.serve_forever)
+    with server:
+        thread.start()
+        visit = Visit(browser, server.url).ready()
+        page = visit.page
+        page.fill("#find", "#1400")
+        wait(page, "#detail h3", "Pair 1400")
+        page.wait_for_selector("#detail .side")
+        assert page.locator("#detail .prompt .text").inner_text().startswith("1395 ")
+        for number in (3, 4):  # a word without an end; emoji, which browsers lay out slowly
+            page.fill("#find", f"#{number}")
+            wait(page, "#detail h3", f"Pair {number}")
+            whole = page.get_by_role("button", name="Show the whole text")
+            page.wait_for_selector("#detail .side")
+            if whole.count():
+                whole.click()
+            page.wait_for_selector("#detail .block")
+            length = page.locator("#detail .side .text").first.evaluate("(e) => [...e.textContent].length")
+            assert length == LONG + 2
+        assert visit.said == [] and all(url.startswith((server.url, "data:")) for url in visit.asked)
+        visit.close()
+        server.shutdown()
+        thread.join()
 
 
 @pytest.mark.slow

@@ -27,7 +27,8 @@ def test_one_run(folder: Path) -> None:
     page = Page(assent.report(folder / "first" / "out", folder / "one.html"))
     page.assert_harmless()
     for words in ("Objective lcpo(dpo(beta=0.1))", "optimiser steps 200 2.00 epochs", "70.0 % held out, train 90.0 %",
-                  "noise rate, as the run sees it 25.0 %", "12 min 34 s", "step 150: chosen log-probability falls",
+                  "noise rate, as the run sees it 25.0 % share of labels held to be wrong",
+                  "12 min 34 s", "step 150: chosen log-probability falls",
                   "anna 40 95.0 %", "ben 40 60.0 %", "held out", "epoch 1", "epoch 2", "# A model card"):  # fmt: skip
         assert words in page.text, words
     assert len(page.source.encode()) < 250_000
@@ -90,6 +91,12 @@ def test_what_is_no_run_is_refused_in_words(tmp_path: Path, content: str | None,
     if content is not None:
         (tmp_path / "trainer_state.json").write_text(content)
     with pytest.raises(AssentError, match=words):
+        runs.read(tmp_path)
+
+
+def test_an_audits_folder_is_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "audit.json").write_text("{}")
+    with pytest.raises(AssentError, match="an audit's folder"):
         runs.read(tmp_path)
 
 

@@ -27,18 +27,21 @@ class Panel:
 
 
 PANELS = (
-    Panel("Loss", "loss (nats)", (("loss", "train", "-"), ("eval_loss", "held out", (0, (4, 2))))),
+    Panel("Loss", "loss (nats)", (("loss", "train", "-"), ("eval_loss", "held out", (0, (4, 2)))),
+          "Held out rising while train falls: what is learnt does not carry over."),
     Panel("Pairs ranked as their label says", "share of pairs",
           (("rewards/accuracies", "train", "-"), ("eval_rewards/accuracies", "held out", (0, (4, 2)))),
           "Train far above held out: the model learns these labels by heart, wrong ones too.", share=True),
     Panel("Reward margin, chosen less rejected", "nats",
-          (("rewards/margins", "train", "-"), ("eval_rewards/margins", "held out", (0, (4, 2))))),
+          (("rewards/margins", "train", "-"), ("eval_rewards/margins", "held out", (0, (4, 2)))),
+          "How strongly the model prefers the chosen side; it grows on labels learnt by heart too."),
     Panel("Log-probability of the responses", "nats per sequence",
           (("logps/chosen", "chosen", "-"), ("logps/rejected", "rejected", (0, (1.5, 1.5)))),
           "Both falling is common; chosen falling fast is an alarm."),
     Panel("Noise rate as the run sees it", "share of labels", (("lcpo/noise_rate", "noise", "-"),),
           "Mean of 1 − P(the label is right). Falling to nothing late in a run can be memorisation.", share=True),
-    Panel("Gradient norm", "norm", (("grad_norm", "norm", "-"),)),
+    Panel("Gradient norm", "norm", (("grad_norm", "norm", "-"),),
+          "Before clipping; a spike comes from a few rows, a fall to nothing means that none teaches any more."),
 )  # fmt: skip
 
 

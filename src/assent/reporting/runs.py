@@ -72,6 +72,10 @@ def read(path: str | os.PathLike[str], name: str | None = None) -> Run:
         raise AssentError(f"there is no directory {str(path)!r}; give the --output-dir of an assent train run.")
     last = _last_checkpoint(path)
     found = next((f / "trainer_state.json" for f in (path, last) if f and (f / "trainer_state.json").is_file()), None)
+    if found is None and (path / "audit.json").is_file():
+        raise AssentError(
+            f"{str(path)!r} is an audit's folder; its page is audit.html in it. report reads training runs."
+        )
     if found is None:
         raise AssentError(
             f"{str(path)!r} holds no trainer_state.json and no checkpoint with one; give the --output-dir of a run "

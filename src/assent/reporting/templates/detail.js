@@ -1,9 +1,9 @@
 // One pair: its numbers, its labels, and both sides with the words in which they differ.
 (() => {
   const SIDES = { chosen: "Stored as chosen", rejected: "Stored as rejected" };
-  const MOST = 4e6; // cells of the comparison; longer texts are shown without one
+  const MOST = 2e7; // cells of the comparison; longer texts are shown without one
   const segmenter = "Segmenter" in Intl ? new Intl.Segmenter(undefined, { granularity: "word" }) : null;
-  const tokens = (text) => (segmenter ? Array.from(segmenter.segment(text), (s) => s.segment) : text.match(/\s+|[^\s]+/gu) || []);
+  const tokens = (text) => (segmenter && text.length < 50000 ? Array.from(segmenter.segment(text), (s) => s.segment) : text.match(/\s+|[^\s]+/gu) || []);
 
   // Marks the words of two texts that are in no longest common subsequence of theirs; null where they are too long.
   const differences = (a, b) => {
@@ -41,6 +41,31 @@
       out.push(differs && text.trim() ? element("mark", {}, text) : text);
       i = end;
     }
+    return out;
+  };
+
+  // A browser lays out one very long line in quadratic time: long texts come as blocks, cut behind a line or a word.
+  const BLOCK = 3000;
+  const blocks = (pieces, element) => {
+    if (pieces.reduce((sum, piece) => sum + (piece.textContent ?? piece).length, 0) <= 4 * BLOCK) return pieces;
+    const out = [];
+    let own = [], room = BLOCK;
+    const close = () => { if (own.length) out.push(element("div", { className: "block" }, ...own)); own = []; room = BLOCK; };
+    for (const piece of pieces) {
+      let rest = piece;
+      while (typeof rest === "string" && rest.length > room) {
+        const line = rest.lastIndexOf("\n", room - 1), word = rest.lastIndexOf(" ", room - 1);
+        let end = (line > room / 2 ? line : word > 0 ? word : room - 1) + 1;
+        if (/[\ud800-\udbff]/.test(rest[end - 1])) end++;
+        own.push(rest.slice(0, end));
+        rest = rest.slice(end);
+        close();
+      }
+      own.push(rest);
+      room -= (rest.textContent ?? rest).length;
+      if (room <= 0) close();
+    }
+    close();
     return out;
   };
 
@@ -99,7 +124,7 @@
   };
   const fill = (body, texts, p, { element, count }) => {
     const text = (side, children) => {
-      const shown = [...texts[side]].length, parts = [element("div", { className: "text", dir: "auto", lang: "" }, ...children)];
+      const shown = [...texts[side]].length, parts = [element("div", { className: "text", dir: "auto", lang: "" }, ...blocks(children, element))];
       if (!texts.length[side]) parts[0].append(element("span", { className: "quiet" }, "(empty)"));
       if (shown < texts.length[side]) parts.push(element("p", { className: "cut" }, `Cut here: ${count(texts.length[side] - shown)} of ${count(texts.length[side])} characters are not shown.`));
       return parts;

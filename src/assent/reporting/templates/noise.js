@@ -33,14 +33,14 @@
     for (const c of columns) run[c.name] = column(buffer, c);
     run.count = run.pair.length;
     if (run.label_count) { run.label = starts(run.label_count); run.line = starts(run.row_count); }
-    try {
-      const kept = JSON.parse(sessionStorage.getItem(key(run)) || "[]");
-      for (const [pair, mark] of kept) if (WORDS[mark]) run.marks.set(pair, mark);
-    } catch { /* a browser may refuse storage: marks then live as long as the page */ }
+    for (const [pair, mark] of recall(key(run)) || []) if (WORDS[mark]) run.marks.set(pair, mark);
     return run;
   };
   const texts = async (run) => Object.assign(run, JSON.parse(new TextDecoder().decode(await inflate(json(`words-${run.index}`).data))));
+  // What is kept for a reload. A browser may refuse storage: marks then live as long as the page.
   const key = (run) => `assent:${run.facts.run}:${run.facts.sha256}`;
+  const keep = (name, value) => { try { sessionStorage.setItem(name, JSON.stringify(value)); } catch { /* refused */ } };
+  const recall = (name) => { try { return JSON.parse(sessionStorage.getItem(name)); } catch { return null; } };
 
   // ---- numbers and elements ---------------------------------------------------------------------------
   const WORDS = { right: "right", flip: "flip", drop: "drop" };
@@ -86,7 +86,9 @@
     const wanted = words.toLocaleLowerCase();
     return (i) => i in run.texts && ["prompt", "chosen", "rejected"].some((side) => run.texts[i][side].toLocaleLowerCase().includes(wanted));
   };
-  const select = (keep) => {
+  const CONTROLS = ["order", "show", "annotator", "find"];
+  const select = (still, pair) => {
+    if (!run) return;
     only = $("annotator").value === "" ? -1 : Number($("annotator").value);
     const show = SHOW[$("show").value] || (() => true), match = found($("find").value.trim());
     const theirs = only < 0 ? () => true : (i) => labels(i).some((j) => run.annotator[j] === only);
@@ -98,13 +100,13 @@
       keys[i] = Number.isNaN(value) ? Infinity : sign * value;
       chosen.push(i);
     }
-    const before = keep ? view[at] : undefined;
+    const before = still ? view[at] : run.pair.indexOf(pair);
     view = Uint32Array.from(chosen).sort((a, b) => keys[a] - keys[b] || a - b);
-    at = Math.max(0, before === undefined ? 0 : view.indexOf(before));
+    at = Math.max(0, view.indexOf(before));
     const all = run.facts.total > run.count ? `${count(run.count)} most suspicious of ${count(run.facts.total)}` : count(run.count);
     $("shown").textContent = `${count(view.length)} of ${all} pairs`;
     $("rows").style.height = `${view.length * ROW}px`;
-    move(at, keep);
+    move(at, still);
   };
 
   // ---- the list ---------------------------------------------------------------------------------------
@@ -140,6 +142,7 @@
       list.scrollTop = top < list.scrollTop ? top : top + ROW - list.clientHeight;
     }
     draw();
+    keep(`${key(run)}:view`, { pair: run.pair[view[at]], ...Object.fromEntries(CONTROLS.map((id) => [id, $(id).value])) });
     window.assentDetail.show(view.length ? run : null, view[at], { percent, number, count, element, labels, ofLabel, mark, live });
   };
   let waiting = false;
@@ -153,7 +156,7 @@
     if (!view.length || run.facts.undecidable) return;
     const pair = run.pair[view[at]];
     if (!kind || run.marks.get(pair) === kind) run.marks.delete(pair); else run.marks.set(pair, kind);
-    try { sessionStorage.setItem(key(run), JSON.stringify([...run.marks])); } catch { /* as above */ }
+    keep(key(run), [...run.marks]);
     counted();
     move(at, true);
   };
@@ -191,7 +194,7 @@
   });
   $("forget").addEventListener("click", () => {
     run.marks.clear();
-    try { sessionStorage.removeItem(key(run)); } catch { /* as above */ }
+    keep(key(run), []);
     counted();
     select(true);
   });
@@ -211,17 +214,21 @@
     else return;
     event.preventDefault();
   });
-  for (const id of ["order", "show", "annotator"]) $(id).addEventListener("change", () => select());
+  for (const id of CONTROLS.slice(0, 3)) $(id).addEventListener("change", () => select());
   let typing;
-  $("find").addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(select, 120); });
+  $("find").addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(() => select(), 120); });
   addEventListener("beforeprint", () => { rows.style.height = "auto"; draw(0, Math.min(view.length, 100)); });
   addEventListener("afterprint", () => { rows.style.height = `${view.length * ROW}px`; draw(); });
   addEventListener("resize", () => run && draw());
 
+  let asked = 0;
   const use = async (index) => {
+    const mine = ++asked;
     if (!("DecompressionStream" in window)) throw new Error("this browser cannot unpack them; a newer one can");
-    run = await open(index);
-    await texts(run);
+    const opened = await open(index);
+    await texts(opened);
+    if (mine !== asked) return;
+    run = opened;
     $("rests").textContent = run.facts.rests;
     const counts = new Map();
     for (const k of run.annotator || []) counts.set(k, (counts.get(k) || 0) + 1);
@@ -234,7 +241,12 @@
     browser.hidden = false;
     $("pairs-state").hidden = true;
     counted();
-    select();
+    const was = recall(`${key(run)}:view`) || {};
+    for (const id of CONTROLS) {
+      $(id).value = was[id] || "";
+      if ($(id).selectedIndex === -1 || (id === "order" && !was[id])) $(id).selectedIndex = 0;
+    }
+    select(false, was.pair);
     browser.dataset.ready = "";
   };
   const fail = (error) => { $("pairs-state").hidden = false; $("pairs-state").textContent = `The pairs cannot be shown: ${error.message}.`; };
