@@ -186,5 +186,8 @@ PAPER = Paper(
         "tests/diagnostics/test_entanglement.py", "tests/objectives/test_pair_weights.py",
         "tests/training/test_normalised_pair.py",
     ),
-    model_tests=("tests/papers/test_gradient_entanglement_model.py",),
+    model_tests=(
+        "tests/papers/test_gradient_entanglement_model.py", "tests/diagnostics/test_gradients_steps.py",
+        "tests/diagnostics/test_gradients_forms.py",
+    ),
 )  # fmt: skip
