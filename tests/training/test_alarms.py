@@ -65,7 +65,7 @@ def test_memorising_needs_gap_and_evidence():
 
 def stub(tmp_path, objective="dpo(beta=1.0)"):
     trainer = SimpleNamespace(objective=parse(objective), eval_dataset=range(400))
-    return Alarms(tmp_path, trainer), SimpleNamespace(global_step=5, is_world_process_zero=True)
+    return Alarms(tmp_path, trainer), SimpleNamespace(global_step=5, is_world_process_zero=True, epoch=0.5)
 
 
 def settled_scores(pairs=100):
@@ -167,27 +167,29 @@ def looked(mean, low, accuracy, step, pairs=64):
 
 
 def test_reliabilities_that_rise_together_while_labels_are_learnt():
-    start, end = looked(0.9, 0.9, 0.5, 0), looked(0.99, 0.98, 0.97, 100)
-    held_out = {"reward/accuracy": 0.62, "pairs": 64}
-    assert "from 0.90 to 0.99 together" in room.reliability_drift([start, end], held_out, 1.0)
-    assert "held-out pairs are at 62%" in room.reliability_drift([start, end], held_out, 1.0)
-    assert "from 50% to 97%" in room.reliability_drift([start, end], None, 2.0)
+    lines = [looked(0.9, 0.9, 0.5, 0), looked(0.99, 0.98, 0.97, 100)]
+    told = room.reliability_drift(lines, room.Unseen(0.62, 64, "held-out pairs"))
+    assert "from 0.90 to 0.99 together" in told and "from 50% to 97% right, held-out pairs are at 62%" in told
 
 
-def test_reliabilities_that_rise_for_a_reason_are_no_drift():
-    start, end = looked(0.9, 0.9, 0.5, 0), looked(0.99, 0.98, 0.97, 100)
-    assert room.reliability_drift([start, end], {"reward/accuracy": 0.95, "pairs": 64}, 3.0) is None  # it generalises
-    assert room.reliability_drift([start, end], None, 1.0) is None  # each pair was judged before it was trained on
-    apart = looked(0.93, 0.6, 0.97, 100)
-    assert room.reliability_drift([start, apart], {"reward/accuracy": 0.6, "pairs": 64}, 3.0) is None
-    assert room.reliability_drift([start], None, 3.0) is None
-    plain = {"step": 0, "split": "train", "values": {"reward/accuracy": 0.5}}
-    assert room.reliability_drift([plain, plain], None, 3.0) is None  # no LCPO
+@pytest.mark.parametrize(
+    ("lines", "unseen"),
+    [
+        ([looked(0.9, 0.9, 0.5, 0), looked(0.99, 0.98, 0.97, 100)], 0.95),  # it generalises: the labels are right
+        ([looked(0.9, 0.9, 0.5, 0), looked(0.99, 0.98, 0.97, 100)], None),  # nobody can tell
+        ([looked(0.9, 0.9, 0.5, 0), looked(0.93, 0.6, 0.97, 100)], 0.6),  # annotators stay apart
+        ([looked(0.98, 0.98, 0.5, 0), looked(0.99, 0.98, 0.97, 100)], 0.6),  # they started there
+        ([looked(0.99, 0.98, 0.97, 100)], 0.6),
+        ([{"step": 0, "values": {"reward/accuracy": 0.5}}] * 2, 0.6),  # no LCPO
+    ],
+)
+def test_reliabilities_that_rise_for_a_reason_are_no_drift(lines, unseen):
+    given = None if unseen is None else room.Unseen(unseen, 64, "held-out pairs")
+    assert room.reliability_drift(lines, given) is None
 
 
 def test_looks_are_read_by_split(tmp_path, capsys):
     alarms, state = stub(tmp_path)
-    state.epoch = 0.0
     train = {"step": 5, "split": "train", "values": HEALTHY | {"dead/still": 0.5}}
     held = {"step": 5, "split": "held_out", "values": HEALTHY | {"repeated/prompts": 0.5, "start/margin": 3.0}}
     alarms.on_look([held, train], True, state)

@@ -149,32 +149,33 @@ def entangled(values: Values) -> str | None:
     )
 
 
-def reliability_drift(train: Sequence[Mapping[str, Any]], held_out: Values | None, epoch: float) -> str | None:
-    """All online reliabilities rose towards 1 while the pairs trained on were learnt.
+@dataclass(frozen=True)
+class Unseen:
+    """Accuracy on pairs that were not trained on, of how many, and what they are: held out, or met for the first time."""
 
-    train: the looks at training pairs so far, oldest first, each {"step", "values"}.  held_out: values of the last look at
-    held-out pairs; their accuracy must lag behind.  Without them the rise must have come in a second epoch, since in the
-    first each pair is judged before it is trained on.
+    accuracy: float
+    pairs: float
+    what: str
+
+
+def reliability_drift(train: Sequence[Mapping[str, Any]], unseen: Unseen | None) -> str | None:
+    """All online reliabilities rose towards 1 while the pairs trained on were learnt and others were not.
+
+    train: the looks at training pairs so far, oldest first, each {"step", "values"}.  unseen: None where nothing is known of
+    other pairs; then reliabilities near 1 may be the truth.
     """
     told = [line["values"] for line in train if line["values"].get("reliability/mean") is not None]
-    if len(told) < 2:
+    if len(told) < 2 or unseen is None:
         return None
     first, last = told[0], told[-1]
     rose = last["reliability/mean"] - first["reliability/mean"]
     learnt = last["reward/accuracy"] - first["reward/accuracy"]
-    if last["reliability/min"] < CERTAIN or rose < RISE or learnt < GAP:
+    gap = accuracy_gap(last["reward/accuracy"], last["pairs"], unseen.accuracy, unseen.pairs)
+    if last["reliability/min"] < CERTAIN or rose < RISE or learnt < GAP or not gap.beyond(GAP, 2.0):
         return None
-    seen = f"training accuracy from {first['reward/accuracy']:.0%} to {last['reward/accuracy']:.0%}"
-    if held_out is not None:
-        accuracy = held_out["reward/accuracy"]
-        gap = accuracy_gap(last["reward/accuracy"], last["pairs"], accuracy, held_out["pairs"])
-        if not gap.beyond(GAP, 2.0):
-            return None
-        seen += f", held-out pairs are at {accuracy:.0%}"
-    elif epoch <= 1 + 1e-6:
-        return None
+    seen = f"{first['reward/accuracy']:.0%} to {last['reward/accuracy']:.0%}"
     return (
         f"the reliabilities of all annotators rose from {first['reliability/mean']:.2f} to {last['reliability/mean']:.2f} "
-        f"together ({seen}): the model has learnt the labels and now believes them; use reliability='crossfit', train one "
-        "epoch, or fix them by an audit"
+        f"together; pairs trained on went from {seen} right, {unseen.what} are at {unseen.accuracy:.0%}: the model has learnt "
+        "the labels and now believes them; use reliability='crossfit', train one epoch, or fix the reliabilities by an audit"
     )

@@ -84,6 +84,7 @@ class Alarms(TrainerCallback):
     def __init__(self, output_dir: str | Path, trainer: Any) -> None:
         self.path, self.trainer = Path(output_dir) / "alarms.json", trainer
         self.window, self.last, self.fired = Window(), None, []
+        self.first: rules.Unseen | None = None
 
     def __call__(self, rows: Sequence[Any], scores: Any, state: Mapping[str, Tensor]) -> None:
         """Add one micro-batch to the window."""
@@ -107,6 +108,8 @@ class Alarms(TrainerCallback):
         if reading is None:
             return
         self.last = reading
+        if (state.epoch or 0.0) <= 1.0:
+            self.first = rules.Unseen(reading.right, reading.pairs, "pairs met for the first time")
         for name, look in LOOKS:
             self.warn(name, look(reading), state)
 
@@ -130,7 +133,10 @@ class Alarms(TrainerCallback):
             self.warn("repeated", rules.repeated_prompts(held_out), state)
         self.warn("dead", rules.dead_pairs(seen), state)
         self.warn("entanglement", rules.entangled(seen), state)
-        self.warn("drift", rules.reliability_drift(split["train"], held_out, state.epoch or 0.0), state)
+        unseen = self.first
+        if held_out is not None and "reward/accuracy" in held_out:
+            unseen = rules.Unseen(held_out["reward/accuracy"], held_out["pairs"], "held-out pairs")
+        self.warn("drift", rules.reliability_drift(split["train"], unseen), state)
 
     def warn(self, name: str, sentence: str | None, state: Any) -> None:
         """Say it on stderr and keep it, unless it was said before."""
