@@ -3,7 +3,7 @@
   const browser = document.getElementById("browser");
   if (!browser) return;
   const $ = (id) => document.getElementById(id);
-  const ROW = 34;
+  const ROW = 34, PRINTED = 40;
   const KINDS = { u8: Uint8Array, u16: Uint16Array, i32: Int32Array, i16: Int16Array, f64: Float64Array };
   const json = (id) => { const e = $(id); return e ? JSON.parse(e.textContent) : null; };
   const live = json("live") || {};
@@ -46,6 +46,7 @@
   const WORDS = { right: "right", flip: "flip", drop: "drop" };
   const percent = (p) => (Number.isNaN(p) ? "–" : p > 0 && p < 0.0005 ? "< 0.1 %" : p < 1 && p > 0.9995 ? "> 99.9 %" : `${(100 * p).toFixed(1)} %`);
   const number = (v, digits = 2) => (Number.isNaN(v) ? "–" : (Math.abs(v) < 0.5 * 10 ** -digits ? 0 : v).toFixed(digits).replace("-", "−"));
+  const short = (name) => ([...name].length > 40 ? `${[...name].slice(0, 39).join("")}…` : name);
   const count = (n) => n.toLocaleString("en");
   const element = (tag, properties = {}, ...children) => {
     const e = document.createElement(tag);
@@ -217,7 +218,7 @@
   for (const id of CONTROLS.slice(0, 3)) $(id).addEventListener("change", () => select());
   let typing;
   $("find").addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(() => select(), 120); });
-  addEventListener("beforeprint", () => { rows.style.height = "auto"; draw(0, Math.min(view.length, 100)); });
+  addEventListener("beforeprint", () => { rows.style.height = "auto"; draw(0, Math.min(view.length, PRINTED)); });
   addEventListener("afterprint", () => { rows.style.height = `${view.length * ROW}px`; draw(); });
   addEventListener("resize", () => run && draw());
 
@@ -234,7 +235,7 @@
     for (const k of run.annotator || []) counts.set(k, (counts.get(k) || 0) + 1);
     const most = [...counts].sort((a, b) => b[1] - a[1]).slice(0, 300);
     $("annotator").replaceChildren(element("option", { value: "" }, "all"),
-      ...most.map(([k, n]) => element("option", { value: String(k) }, `${run.names[k]} (${count(n)})`)));
+      ...most.map(([k, n]) => element("option", { value: String(k) }, `${short(run.names[k])} (${count(n)})`)));
     $("by-annotator").hidden = most.length < 2;
     $("decide-how").textContent = run.facts.undecidable ? `Marks cannot be carried out: ${run.facts.undecidable}.` :
       "Marks stay in this tab. The file of decisions is carried out by: assent audit DATA --apply decisions.jsonl --out FOLDER";
