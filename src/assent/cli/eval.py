@@ -48,18 +48,11 @@ def eval(
     json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
 ) -> None:
     """Rank held-out pairs by a policy's implicit reward or a reward model's scores; with --judge, tell how often it wins."""
-    if not diagnostics and (gradients is not None or out is not None):
-        raise AssentError("--gradients and --out are read with --diagnostics; give it too, or leave them out")
-    if diagnostics and judge is not None:
-        raise AssentError("--diagnostics looks at pairs and --judge compares completions; give one of them")
+    _check(diagnostics, gradients or out, judge, against or rounds or revisions)
     if judge is not None:
         _judged(model, data, judge, against, rounds, revisions, samples, (max_new_tokens, temperature, seed), columns, json,
                 {"objective": objective, "reference": reference})  # fmt: skip
         return
-    if against is not None or rounds or revisions:
-        raise AssentError(
-            "--against, --rounds and --revisions are for completions that a judge compares; give --judge, such as reward:MODEL"
-        )
     from assent.cli.options import renames
     from assent.evaluation import evaluate
 
@@ -73,12 +66,29 @@ def eval(
         model, data, objective=objective, reference=reference, columns=renames(columns), max_length=max_length,
         batch_size=batch_size, dtype=dtype,
     )  # fmt: skip
+    _print(found.as_dict(), json)
+
+
+def _check(diagnostics: bool, looks: Any, judge: str | None, compared: Any) -> None:
+    """Refuse options that are read with another one only.  looks, compared: those of --diagnostics and of --judge."""
+    if not diagnostics and looks:
+        raise AssentError("--gradients and --out are read with --diagnostics; give it too, or leave them out")
+    if diagnostics and judge is not None:
+        raise AssentError("--diagnostics looks at pairs and --judge compares completions; give one of them")
+    if judge is None and compared:
+        raise AssentError(
+            "--against, --rounds and --revisions are for completions that a judge compares; give --judge, such as reward:MODEL"
+        )
+
+
+def _print(found: dict[str, Any], json: bool) -> None:
+    """A ranking as one line of JSON or as a table."""
     if json:
         from assent.cli.options import json_line
 
-        print(json_line(found.as_dict()))
+        print(json_line(found))
         return
-    for name, value in found.as_dict().items():
+    for name, value in found.items():
         if name == "schema" or value != value:  # of the JSON; what this model or loss has none of
             continue
         whole = isinstance(value, float) and name == "labels" and value == int(value)  # a weighted count
