@@ -31,9 +31,10 @@ from assent.sampling.judged import Counts, Judged, PairingRule, draft, judged
 from assent.sampling.logged import SIDES, compared, scored, set_against
 from assent.sampling.rejection import Rejection, reject
 from assent.sampling.rounds import Round
+from assent.sampling.vllm import VLLMGenerator
 from assent.training.arguments import Settings
 from assent.training.progress import counting, say
-from assent.training.source_settings import value_of
+from assent.training.source_settings import value_of, vllm_memory
 
 
 def folder_of(output: Path, number: int) -> Path:
@@ -55,8 +56,12 @@ def sampling_of(settings: Settings, seed: int) -> SamplingSettings:
     )  # fmt: skip
 
 
-def generator_of(policy: nn.Module, reference: Any, texts: Texts, settings: Settings, progress: Any) -> Any:
-    """Who samples: the policy, or its mixture with the reference that the settings ask for."""
+def generator_of(
+    policy: nn.Module, reference: Any, texts: Texts, settings: Settings, progress: Any, place: str = ""
+) -> Any:
+    """Who samples: the policy, in memory or by vLLM from ``place``, or its mixture with the reference."""
+    if (memory := vllm_memory(settings)) is not None:
+        return VLLMGenerator(place, policy, texts.end, memory, progress=progress)
     own = ModelGenerator(policy, texts.end, progress=progress)
     if settings.mixture is None:
         return own
@@ -95,6 +100,7 @@ def provenance_of(
         **told, "judge": judge.name, "sampling": asdict(sampling_of(settings, seed)),
         "samples": value_of(settings, "samples"), "mixture": settings.mixture, "rejection": settings.rejection,
         "logged": settings.logged, "rule": asdict(rule_of(settings)), "prompts": digest([*prompts, *logged]),
+        "generator": None if vllm_memory(settings) is None else "vllm",
     }  # fmt: skip
 
 
@@ -108,15 +114,16 @@ def kept(folder: Path, provenance: dict[str, Any]) -> Round | None:
 def collect(
     folder: Path, policy: nn.Module, reference: Any, texts: Texts, judge: Judge, prompts: Sequence[Content],
     settings: Settings, objective: Objective, seed: int, provenance: dict[str, Any], logged: Sequence[Content] = (),
+    place: str = "",
 ) -> Round:  # fmt: skip
     """Make a round and write it to ``folder``, ``provenance`` beside its counts.
 
-    logged: a completion of each prompt that the data hold, where the settings read one.
+    logged: a completion of each prompt that the data hold, where the settings read one.  place: where the policy lies on disk.
     """
     sampling, rule = sampling_of(settings, seed), rule_of(settings)
     ids = texts.prompt_ids(prompts, settings.max_length)
     with counting(f"{folder.name}: sampling") as progress:
-        made = generator_of(policy, reference, texts, settings, progress).generate(
+        made = generator_of(policy, reference, texts, settings, progress, place).generate(
             ids, value_of(settings, "samples"), sampling
         )
     grouped = [made[i : i + provenance["samples"]] for i in range(0, len(made), provenance["samples"])]

@@ -59,10 +59,10 @@ class Sampled:
     def __post_init__(self) -> None:
         self.rounds = value_of(self.settings, "rounds")
 
-    def collect(self, number: int, models: Callable[[], tuple[nn.Module, Any]]) -> Round:
+    def collect(self, number: int, models: Callable[[], tuple[nn.Module, Any]], place: str = "") -> Round:
         """The data of a round: found whole or sampled by the first rank, and read by the others.
 
-        models: gives policy and reference, and is called where they are needed.
+        models: gives policy and reference, and is called where they are needed.  place: where the policy lies on disk.
         """
         folder, seed = folder_of(self.output, number), self.training.seed + 1000 * number
         told = {"round": number, "source": self.settings.source, "start": self.start}
@@ -76,6 +76,7 @@ class Sampled:
                 texts = Texts(self.tokenizer, policy)
                 found = collect(
                     folder, policy, reference, texts, self.judge, prompts, self.settings, self.objective, seed, told, logged,
+                    place,
                 )  # fmt: skip
             mine.append(found)
 
@@ -240,7 +241,7 @@ def _collected(run: Sampled, asked: Mapping[str, Any], number: int) -> Round:
 
         return loaded.model, other_reference(settings, loaded.model) or loaded.live_reference()
 
-    return run.collect(number, models)
+    return run.collect(number, models, str(asked["model"]))
 
 
 # ---- one run on rows of its own policy ----------------------------------------------------------------------

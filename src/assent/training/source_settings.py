@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from assent.errors import AssentError, did_you_mean
 from assent.sampling.logged import ROLES, SIDES
 from assent.sampling.rejection import Rejection
+from assent.sampling.vllm import MEMORY
 
 SOURCES = ("file", "iterative", "online")
 
@@ -38,6 +40,10 @@ class SourceSettings:
     temperature: float | None = _arg(None, "temperature of sampling; 1 unless given")
     top_p: float | None = _arg(None, "nucleus of sampling; 1 unless given")
     sampling_batch_size: int | None = _arg(None, "completions that are decoded together; 128 unless given")
+    generator: str | None = _arg(
+        None,
+        "who draws samples: model (the default), or vllm[:SHARE], source iterative, SHARE of the GPU's memory, .5 unless given",
+    )
     mixture: str | None = _arg(
         None,
         "sample from policy and reference mixed: geometric:SHARE, linear:SHARE (each token), sequence:SHARE, or alternate",
@@ -72,6 +78,8 @@ def check_source(settings: Any) -> None:
             raise AssentError(f"{given[0]} is read by --source iterative or online, and source is 'file'; leave it out")
         return
     _check_judged(settings)
+    if vllm_memory(settings) is not None:
+        _check_vllm(settings)
     for name in ("rounds", "samples", "round_prompts"):
         value = getattr(settings, name)
         if value is not None and value < 1:
@@ -92,6 +100,34 @@ def check_source(settings: Any) -> None:
         raise AssentError(
             "source 'online' keeps its reference; use iterative, or moving_reference(OBJECTIVE) for one that follows"
         )
+
+
+def vllm_memory(settings: Any) -> float | None:
+    """The share of the GPU's memory that vLLM gets; None where the model itself samples."""
+    kind, _, share = (settings.generator or "model").partition(":")
+    try:
+        found = float(share) if share else MEMORY
+    except ValueError:
+        kind = ""
+    if kind not in ("model", "vllm") or (kind == "model" and share) or not 0 < found < 1:
+        raise AssentError(
+            f"generator is {settings.generator!r}; expected model, vllm, or vllm:SHARE with a share between 0 and 1"
+        )
+    return found if kind == "vllm" else None
+
+
+def _check_vllm(settings: Any) -> None:
+    """Refuse what vLLM cannot sample: it reads one whole policy from disk, in one process."""
+    refused = {
+        "source 'online'": (settings.source == "online", "moves its policy in memory; take iterative or generator model"),
+        f"mixture {settings.mixture!r}": (settings.mixture is not None, "needs two models at once; leave one of them out"),
+        "adapter": (settings.adapter is not None, "is not a whole model; merge it into one first"),
+        "lora_r": (settings.lora_r is not None and not settings.merge, "leaves adapters between rounds; give merge too"),
+        "several processes": (int(os.environ.get("WORLD_SIZE", 1)) > 1, "would each be part of it; start one"),
+    }  # fmt: skip
+    for name, (wrong, why) in refused.items():
+        if wrong:
+            raise AssentError(f"generator {settings.generator!r} reads a policy from disk, and {name} {why}")
 
 
 def _check_judged(settings: Any) -> None:
