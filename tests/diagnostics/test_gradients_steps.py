@@ -61,7 +61,7 @@ def _foretold(scorer: Any, rows: list[Any], objective: Objective) -> tuple[Tenso
     return chosen, rejected
 
 
-def _check(text: str, count: int) -> None:
+def assert_signs_come_true(text: str, count: int) -> None:
     """The rate is the first of 1, 1/10, ... with an error of at most 1 % on the first few pairs."""
     objective = LOSSES[text]
     scorer, rows = _moved(count, objective)
@@ -78,13 +78,13 @@ def _check(text: str, count: int) -> None:
 
 @pytest.mark.parametrize("text", LOSSES)
 def test_signs_of_both_changes_come_true_one_pair_at_a_time(text: str) -> None:
-    _check(text, 12)
+    assert_signs_come_true(text, 12)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("text", LOSSES)
-def test_signs_come_true_in_a_thousand_of_a_thousand(text: str) -> None:
-    _check(text, 600)
+def test_signs_of_1200_changes_come_true(text: str) -> None:
+    assert_signs_come_true(text, 600)
 
 
 @pytest.mark.parametrize("text", ["dpo()", "cpo()", "sft(per='batch_token') + dpo()", "aot()"])
