@@ -232,7 +232,7 @@ def test_kill_at_random_points(source: str, files: Path, tmp_path: Path) -> None
     subprocess.run([*ask, str(tmp_path / "straight"), source], check=True, capture_output=True)
     whole = time.monotonic() - started
     rng, out = random.Random(source), tmp_path / "killed"
-    for _ in range(10):
+    for _ in range(20):
         process = subprocess.Popen([*ask, str(out), source], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(rng.uniform(0.2, 1.0) * whole)
         process.send_signal(signal.SIGKILL)
