@@ -10,12 +10,15 @@ from typing import Any
 
 import pytest
 
+import assent
 from assent.cli import main
-from assent.reporting import run_page
+from assent.reporting import audit_page, demo_page, run_page
 from assent.reporting.report_texts import texts_of
 from assent.reporting.serving import PageServer
+from reporting import samples
 from reporting.browsing import Visit, chromium
 from reporting.run_samples import HOSTILE, LONG, PLAIN, hostile_rows, many_rows, run_with_pairs
+from training.small_run import pair_dicts, save_small_model, write_jsonl
 
 
 def wait(page: Any, selector: str, text: str) -> None:
@@ -145,6 +148,48 @@ def test_a_phone_a_dark_page_and_paper(browser: Any, made: Path, width: int, dar
     assert unnamed == []
     page.emulate_media(media="print")
     assert page.locator("#theme").is_hidden() and page.locator("#list").is_visible()
+    visit.assert_quiet()
+    visit.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("hostile", [False, True])
+@pytest.mark.parametrize("kind", ["demo", "audit"])
+def test_the_pages_of_demo_and_audit(browser: Any, tmp_path: Path, kind: str, hostile: bool) -> None:
+    writers = {"demo": (demo_page.write, samples.demo), "audit": (audit_page.write, samples.audit)}
+    write, sample = writers[kind]
+    page_file = write(sample(hostile=hostile), tmp_path / "page.html")
+    for width in (1280, 390):
+        visit = Visit(browser, page_file, width=width, dark=width == 390)
+        visit.page.get_by_role("button", name="Theme").click()
+        assert visit.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+        visit.assert_quiet()
+        visit.close()
+
+
+@pytest.mark.slow
+def test_a_real_run_and_its_report(browser: Any, tmp_path: Path) -> None:
+    """The demo's kind of run, small: trained, reported, marked; the texts are those of the rows that were trained on."""
+    model = save_small_model(tmp_path / "model")
+    data = write_jsonl(tmp_path / "pairs.jsonl", pair_dicts(60))
+    assent.train(
+        str(model), str(data), 'lcpo(dpo(beta=0.1), reliability="crossfit")', tmp_path / "run", num_train_epochs=2,
+        per_device_train_batch_size=8, use_cpu=True, disable_tqdm=True, eval_fraction=0.2, eval_strategy="epoch",
+        logging_steps=1, learning_rate=1e-3,
+    )  # fmt: skip
+    visit = Visit(browser, assent.report(tmp_path / "run", tmp_path / "page.html")).ready()
+    page = visit.page
+    for words in ("Along the run", "Diagnostics", "Completions before and after", "Configuration and data"):
+        assert page.get_by_role("heading", name=words).count() == 1
+    rows = [json.loads(line) for line in data.read_text().splitlines()]
+    page.get_by_role("button", name="Flip").click()
+    with page.expect_download() as download:
+        page.click("#download")
+    decided = [json.loads(line) for line in Path(download.value.path()).read_text().splitlines()][1]
+    row = rows[decided["row"]]
+    shown = [page.locator(f"#detail {part} .text").first.inner_text() for part in (".prompt", ".side")]
+    assert shown == [row["prompt"], row["chosen"]] and decided["decision"] == "flip"
+    assert page.locator("#detail .labels bdi").inner_text() == row["annotator"]
     visit.assert_quiet()
     visit.close()
 

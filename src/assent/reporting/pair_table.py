@@ -12,7 +12,6 @@ import numpy as np
 
 from assent.errors import AssentError
 from assent.reporting.runs import Run, read_table
-from assent.training.crossfit import MARGINS
 from assent.training.provenance import read_labels
 
 _GOLD = 1e-6  # 1 less the reliability of a label that is known to be true, and the least that any has
@@ -162,6 +161,8 @@ def _margins(folder: Path, number: int, pairs: int) -> np.ndarray | None:
     """Held-out logits [P] of both folds of the last round, by position among the rows that were trained on."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
+
+    from assent.training.crossfit import MARGINS  # its import is that of transformers
 
     logit = np.full(pairs, np.nan)
     for fold in (0, 1):

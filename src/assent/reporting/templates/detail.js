@@ -75,12 +75,14 @@
     const mine = ++current;
     if (!run) { detail.replaceChildren(element("p", { className: "quiet" }, "No pair passes these filters.")); return; }
     const p = run.p[i], mark = run.marks.get(run.pair[i]);
-    const fact = (name, value) => element("div", {}, element("dt", {}, name), element("dd", {}, value));
+    // Facts that this run cannot have (no reference, no margin of its objective) are left out.
+    const fact = (name, values, digits, unit) => (values.some((v) => !Number.isNaN(v))
+      ? [element("div", {}, element("dt", {}, name), element("dd", {}, `${values.map((v) => number(v, digits)).join(" and ")}${unit}`))] : []);
     const facts = element("dl", { className: "small-facts" },
-      fact("P(stored order is right)", percent(p)), fact("margin", `${number(run.margin[i])} nats`),
-      fact("log-odds of the loss", `${number(run.logit[i])} nats`),
-      fact("tokens", `${number(run.length_chosen[i], 0)} and ${number(run.length_rejected[i], 0)}`),
-      fact("moved from the reference", `${number(run.moved_chosen[i], 1)} and ${number(run.moved_rejected[i], 1)} nats`));
+      element("div", {}, element("dt", {}, "P(stored order is right)"), element("dd", {}, percent(p))),
+      ...fact("margin", [run.margin[i]], 2, " nats"), ...fact("log-odds of the loss", [run.logit[i]], 2, " nats"),
+      ...fact("tokens", [run.length_chosen[i], run.length_rejected[i]], 0, ""),
+      ...fact("moved from the reference", [run.moved_chosen[i], run.moved_rejected[i]], 1, " nats"));
     const buttons = element("div", { className: "marks", role: "group", "aria-label": "Decide" },
       ...[["right", "Right", "the stored order is right"], ["flip", "Flip", "the other side is better"], ["drop", "Drop", "leave the pair out"]].map(([kind, word, why]) => {
         const button = element("button", { type: "button", title: why, disabled: Boolean(run.facts.undecidable) }, word);
