@@ -1,4 +1,4 @@
-"""Two ranks of the sampling loop equal one: data on disk, values of the round's beginning, and weights."""
+"""Two ranks of the sampling loop equal one: data on disk and weights."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from test_loop_ranks import run
 run(Path(sys.argv[1]), Path(sys.argv[2]), *json.loads(sys.argv[3]), per_device_train_batch_size=2, ddp_backend="gloo")
 torch.distributed.destroy_process_group()
 """
-CASES = [("grpo(beta=0.01)", "online"), ("dpo()", "iterative"), ("dpo()", "online"), ("ppo(beta=0.01)", "online")]
+CASES = [("grpo(beta=0.01)", "online"), ("dpo()", "iterative"), ("dpo()", "online")]
 
 
 @pytest.fixture(scope="module")
@@ -104,9 +104,4 @@ def test_two_ranks_equal_one(objective: str, source: str, files: Path, tmp_path:
     last = load_file(str(one / "model.safetensors"))
     assert max((last[key] - start[key]).abs().max().item() for key in start) > 1e-2 and found.steps > 0
     same_weights(one, two, "model.safetensors")
-    if objective.startswith("ppo"):
-        same_weights(one, two, "assent_heads.safetensors")
-        same_weights(one, two, "rounds/round-001/old_value.safetensors")
-        values = load_file(str(one / "rounds" / "round-001" / "old_value.safetensors"))["value"]
-        assert values.abs().max() > 0, "the head has learned before its values are kept"
     assert torch.isfinite(last["model.embed_tokens.weight"]).all()
