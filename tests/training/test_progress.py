@@ -163,12 +163,12 @@ def terminal(why_not: str = "") -> Iterator[Terminal]:
         for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
             patch.delenv(name, raising=False)
         patch.setattr(progress, "EVERY", 0.0)
+        patch.setattr(progress._screen, "plain", False)
         if why_not == "no terminal":
             patch.setattr(Terminal, "isatty", lambda self: False)
         if why_not == "dumb":
             patch.setenv("TERM", "dumb")
         if why_not == "json":
-            patch.setattr(progress._screen, "plain", False)
             plain_lines()
         yield found
         assert progress._screen.live is None and sys.stderr is found, "the terminal is as it was"

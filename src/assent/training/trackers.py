@@ -134,7 +134,8 @@ class Tracker(TrainerCallback):
         if self.alarms.fired[self.told :]:
             self.on_log(args, state, control, logs={}, **kwargs)
         self.inner.on_train_end(args, state, control, **kwargs)
-        if self.opened:  # the next run of this process is another one; MLflow's callback ends its own
+        # The next run of this process is another one; MLflow's callback ends its own.
+        if self.opened and self.inner._wandb.run is not None:
             self.inner._wandb.finish()
 
     def _alarms(self) -> dict[str, float]:
