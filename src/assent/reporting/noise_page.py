@@ -98,7 +98,9 @@ def _decisions(table: PairTable) -> dict[str, Any]:
         return {"sha256": None, "undecidable": "the run wrote no labels.parquet that names the rows of each pair"}
     source = table.labels.source
     why = ""
-    if source.get("source") is None:
+    if source.get("round") is not None:
+        why = "the run sampled these pairs itself, so there is no file to carry decisions out on"
+    elif source.get("source") is None:
         why = "the run was given rows in memory, so there is no file to carry decisions out on"
     elif source.get("pairing"):
         why = "the pairs were made of groups, whose rows cannot be turned round one pair at a time"

@@ -193,12 +193,14 @@ def _labels(folder: Path, pair: np.ndarray) -> LabelRows | None:
     known = position < len(pair)
     known[known] = pair[position[known]] == columns["pair"][order][known]
     order, position = order[known], position[known]
-    _, first, rows = np.unique(columns["label"][order], return_index=True, return_counts=True)
+    _, first, label = np.unique(columns["label"][order], return_index=True, return_inverse=True)
     own = order[first]
-    counts = np.bincount(position[first], minlength=len(pair))
+    row = columns["row"][order].astype(np.float64)  # nan where a run sampled its pairs itself
+    given = np.isfinite(row)
     return LabelRows(
-        _ends(counts), annotator[own], columns["p"][own].astype(np.float64), columns["gold"][own].astype(bool),
-        _ends(rows), columns["row"][order].astype(np.int64), tuple(map(str, names.dictionary.to_pylist())), source,
+        _ends(np.bincount(position[first], minlength=len(pair))), annotator[own], columns["p"][own].astype(np.float64),
+        columns["gold"][own].astype(bool), _ends(np.bincount(label[given], minlength=len(own))), row[given].astype(np.int64),
+        tuple(map(str, names.dictionary.to_pylist())), source,
     )  # fmt: skip
 
 

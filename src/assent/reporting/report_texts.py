@@ -75,6 +75,6 @@ def _read(folder: str, labels: Any, data: Any) -> Texts:
     found = read_labels(Path(folder))
     assert found is not None
     try:
-        return Texts(reread(found[1]))
+        return Texts(reread(Path(folder), found[1]))
     except AssentError as error:
         return Texts(missing=str(error).rstrip("."))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,32 +25,33 @@ COLUMNS = ("pair", "label", "row", "annotator", "p", "weight", "gold")
 
 
 def write_labels(folder: Path, records: Records, settings: Settings, seed: int) -> Path | None:
-    """Write ``labels.parquet`` into a run's directory: one line a label and row; None where the rows are no pairs
-    of a source, as those that a run samples itself.
+    """Write ``labels.parquet`` into a run's directory: one line a label and row; None where the rows are no pairs.
 
     pair: index among the records, as in ``pairs-epoch-N.parquet``.  label: number of the label; several rows of one
-    annotator on one pair are one label.  row: 0-based position in the input.  p: P(stored order is right) by the
-    annotator.  The table's metadata say where the data lie and how they were read (``source_of``).
+    annotator on one pair are one label.  row: 0-based position in the input, null where a round of the run sampled the
+    pair.  p: P(stored order is right) by the annotator.  The table's metadata say where the data lie and how they were read.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    if records.kind != "pairs" or not records.fingerprint:
+    if records.kind != "pairs":
         return None
     lines: dict[str, list[Any]] = {name: [] for name in COLUMNS}
     number = 0
     for index, pair in enumerate(records.rows):
         for label in pair.labels:
-            for row in label.rows:
+            for row in label.rows or (None,):
                 for name, value in zip(
                     COLUMNS, (index, number, row, label.annotator, label.p, label.weight, label.gold), strict=True
                 ):
                     lines[name].append(value)
             number += 1
+    sampled = not any(pair.labels[0].rows for pair in records.rows)
+    place = os.path.relpath(records.source, folder) if sampled and Path(records.source).is_dir() else None
     facts = {
-        "source": _place(settings.data), "name": records.source, "sha256": records.fingerprint, "rows": records.n_rows,
-        "columns": settings.columns, "bad_rows": settings.bad_rows, "pairing": settings.pairing,
-        "eval_fraction": settings.eval_fraction, "seed": seed,
+        "source": None if sampled else _place(settings.data), "round": place, "name": records.source,
+        "sha256": None if sampled else records.fingerprint, "rows": records.n_rows, "columns": settings.columns,
+        "bad_rows": settings.bad_rows, "pairing": settings.pairing, "eval_fraction": settings.eval_fraction, "seed": seed,
     }  # fmt: skip
     table = pa.table(lines, schema=_schema(pa))
     table = table.replace_schema_metadata({"assent.schema": str(SCHEMA), "assent.source": json.dumps(facts)})
@@ -93,12 +95,14 @@ def read_labels(folder: Path) -> tuple[Any, dict[str, Any]] | None:
     return table, facts
 
 
-def reread(facts: dict[str, Any]) -> Sequence[Any]:
-    """The pairs of a run, read from its data once more; their order is that of ``pair`` in its tables.
+def reread(folder: Path, facts: dict[str, Any]) -> Sequence[Any]:
+    """The pairs of the run in ``folder``, read from its data once more; their order is that of ``pair`` in its tables.
 
     Raises AssentError, in words for a page, where the data are gone, are others now, or lay in memory.
     """
     source, name = facts.get("source"), facts.get("name")
+    if facts.get("round") is not None:
+        return _sampled(folder / facts["round"])
     if source is None:
         raise AssentError("the run was given rows in memory, which are not kept; train on a file to see its texts")
     opened = open_source(source)
@@ -113,3 +117,14 @@ def reread(facts: dict[str, Any]) -> Sequence[Any]:
     if facts.get("eval_fraction") is not None:
         records, _ = split_by_prompt(records, facts["eval_fraction"], facts["seed"])
     return records.rows
+
+
+def _sampled(folder: Path) -> Sequence[Any]:
+    """The pairs of a round that a run sampled itself."""
+    from assent.sampling import rounds  # its import is that of transformers
+    from assent.sampling.rows import records_of
+
+    found = rounds.read(folder)
+    if found is None:
+        raise AssentError(f"the round {folder.name} that the run sampled is gone")
+    return records_of(found, "pairs", str(folder)).rows

@@ -97,7 +97,7 @@ def fit(
             say(f"resuming from {checkpoint}")
         if told := unmoved(training, len(trainer.step_sampler())):
             say(told)
-        if first_rank():
+        if first_rank() and refresh is None:  # rounds that change as the run goes have no one table
             write_labels(output_dir, prepared.records, settings, training.seed)
         if begin is not None:
             begin(trainer)

@@ -120,7 +120,7 @@
       const rows = Array.from(run.row.subarray(run.line[j], run.line[j + 1]));
       const right = run.label_p[j] === 0.5 ? "" : `, ${percent(ofLabel(i, j))} likely right`;
       return element("li", {}, element("bdi", {}, run.names[run.annotator[j]]), ` ${says}${sure}${run.gold[j] ? ", known to be true" : right}`,
-        element("span", { className: "quiet" }, ` row${rows.length > 1 ? "s" : ""} ${rows.slice(0, 8).join(", ")}${rows.length > 8 ? ` and ${count(rows.length - 8)} more` : ""}`));
+        element("span", { className: "quiet" }, !rows.length ? "" : ` row${rows.length > 1 ? "s" : ""} ${rows.slice(0, 8).join(", ")}${rows.length > 8 ? ` and ${count(rows.length - 8)} more` : ""}`));
     });
     return element("ul", { className: "labels" }, ...lines);
   };
