@@ -186,10 +186,14 @@ def _try(model: nn.Module, row: Any, pad_token_id: int) -> None:
     """Compare a pair with two plain backward passes, parameter by parameter; raises Unsuited where they differ."""
     told = {name: gram[0] for name, gram, _ in _parameters(model, [row], pad_token_id)}
     sides = [gradient(model, side, pad_token_id) for side in (row.chosen, row.rejected)]
+    whole = PairGradients.of(*sides)
     for (name, p), *pair in zip(trainable(model).items(), *sides, strict=True):
         true = PairGradients.of(*([side] for side in pair))
         expected = torch.stack([true.chosen_sq, true.inner, true.inner, true.rejected_sq]).view(2, 2)
         found = told.get(name, torch.zeros(2, 2, dtype=torch.float64))
-        most = _TOLERANCE.get(p.dtype, _HALF_TOLERANCE) * expected.diagonal().max()
+        share = _TOLERANCE.get(p.dtype, _HALF_TOLERANCE)
+        # a bias that changes nothing, such as that of keys, has a gradient of rounding alone
+        least = share**2 * torch.maximum(whole.chosen_sq, whole.rejected_sq)
+        most = share * torch.maximum(expected.diagonal().max(), least)
         if not bool(((found - expected).abs() <= most).all()):
             raise Unsuited(f"{name} has another gradient than its layer tells")
