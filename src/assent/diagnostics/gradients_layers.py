@@ -97,7 +97,7 @@ def _uses(model: nn.Module, rows: Sequence[Any], pad_token_id: int) -> dict[int,
         back = torch.autograd.grad(logp.sum(), outputs, allow_unused=True) if outputs else ()
     found: dict[int, list[Use]] = {}
     for (module, read, _), slope in zip(calls, back, strict=True):
-        for p, use in () if slope is None else _of_call(module, read, slope, len(batch)):
+        for p, use in () if slope is None else _of_call(module, read, slope, batch.ids.shape):
             found.setdefault(id(p), []).append(use)
     return found
 
@@ -135,8 +135,11 @@ def _recorded(model: nn.Module) -> Iterator[list[Call]]:
             hook.remove()
 
 
-def _of_call(module: nn.Module, read: Tensor, slope: Tensor, sequences: int) -> Iterator[tuple[nn.Parameter, Use]]:
-    """The trainable parameters of a module that ran once, each with its use."""
+def _of_call(module: nn.Module, read: Tensor, slope: Tensor, shape: torch.Size) -> Iterator[tuple[nn.Parameter, Use]]:
+    """The trainable parameters of a module that ran once on a batch of ids of this shape, each with its use."""
+    sequences = shape[0]
+    if read.dim() == slope.dim() == 2 and len(read) == len(slope) == shape.numel():  # OPT lays all tokens in one row
+        read, slope = read.unflatten(0, shape), slope.unflatten(0, shape)
     if slope.shape[0] != sequences or read.shape[0] != sequences:
         raise Unsuited(f"{type(module).__name__} does not keep sequences apart")
     if isinstance(module, nn.Embedding):
