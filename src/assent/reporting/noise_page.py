@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from assent.records import ANONYMOUS
 from assent.reporting import pair_table, run_plots
 from assent.reporting.packing import packed, words
 from assent.reporting.pair_table import PairTable
@@ -82,7 +83,7 @@ def chosen_pairs(table: PairTable, share: int, seed: int = 0) -> np.ndarray:
 
 def _texts(table: PairTable, texts: Texts, share: int) -> tuple[np.ndarray, int, dict[str, Any]]:
     """Which pairs come with text, the length at which texts are cut, and names and texts as a block."""
-    names = [] if table.labels is None else [visible(name) for name in table.labels.names]
+    names = [] if table.labels is None else ["unnamed" if n == ANONYMOUS else visible(n) for n in table.labels.names]
     chosen = chosen_pairs(table, share) if len(texts.pairs) else np.zeros(0, dtype=np.int64)
     for limit in (LIMIT, LIMIT // 2, LIMIT // 4, LIMIT // 16):
         found = {str(i): texts.of(int(table.pair[i]), limit) for i in chosen.tolist()}

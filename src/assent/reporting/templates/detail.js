@@ -134,7 +134,7 @@
     const prompt = (side, title) => element("section", { className: "prompt", "aria-label": title }, element("h4", {}, title), ...text(side, [texts[side]]));
     const words = [tokens(texts.chosen), tokens(texts.rejected)], own = differences(...words);
     const sides = Object.keys(SIDES).map((side, k) => {
-      const estimate = !Number.isNaN(p) && (p >= 0.5) === (k === 0);
+      const estimate = Math.abs(p - 0.5) > 0.001 && (p > 0.5) === (k === 0);
       const title = element("span", {}, SIDES[side], ...(estimate ? [element("em", {}, " · the estimate prefers this")] : []));
       return element("section", { className: `side${estimate ? " estimate" : ""}`, "aria-label": SIDES[side] },
         element("h4", {}, title, element("span", {}, `${count(texts.length[side])} characters`)),
