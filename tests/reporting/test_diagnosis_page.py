@@ -66,6 +66,12 @@ def test_the_page_shows_looks_and_completions(run: Path, tmp_path: Path) -> None
     assert '<a href="#diagnostics">' in page.source and "⟦U+202E⟧" in page.text
 
 
+def test_without_text_no_prompt_and_no_response_is_on_the_page(run: Path, tmp_path: Path) -> None:
+    source = assent.report([run], tmp_path / "page.html", text=False).read_text()
+    assert "a plain prompt" not in source and "Completions before and after" not in source
+    assert '"texts":0' in source and '"withheld":true' in source
+
+
 def test_several_runs_have_a_column_each(run: Path, tmp_path: Path) -> None:
     other = run_with_pairs(tmp_path, seed=1)
     found = diagnosis_page.context([runs.read(run, "one"), runs.read(other, "two")])
