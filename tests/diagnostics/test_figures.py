@@ -10,7 +10,7 @@ import torch
 
 from assent.diagnostics.cuts import cuts_of
 from assent.diagnostics.figures import figures, sample_figures, stands_still
-from assent.diagnostics.pairs import PairColumns, measure
+from assent.diagnostics.pairs import PairColumns, group_figures, measure
 from assent.objectives import parse
 from assent.objectives.parts import RunInfo
 from assent.scores import PairScores, Scores
@@ -77,6 +77,24 @@ def test_what_is_not_there_is_left_out():
     reward = figures(replace(bare, chosen=None, rejected=None, force=None))
     assert "ranking/accuracy" not in reward.values and "transition" not in reward.tables
     assert reward.values["reward/accuracy"] == 0.5
+
+
+def test_raters_that_tie_want_probabilities_that_tie():
+    """Per token e^-2 and e^-3 lie .09 apart, e^-5 and e^-5.1 .0003; the third pair is preferred and likelier."""
+    tied = replace(
+        three(), target=numbers(0.5, 0.5, 1.0), chosen=numbers(-8.0, -10.0, -5.0), rejected=numbers(-6.0, -10.2, -5.0)
+    )
+    assert figures(tied).values["ranking/with_ties"] == pytest.approx((0 + 1 + 2) / 4)
+    assert "ranking/with_ties" not in figures(three()).values
+
+
+def test_groups_are_right_when_their_whole_order_is():
+    from assent.scores import GroupScores
+
+    side = Scores(numbers(-1.0, -2.0, -6.0, -4.0), None, numbers(1.0, 1.0, 3.0, 1.0))
+    scores = GroupScores(side, torch.tensor([0, 0, 1, 1]), numbers(2.0, 1.0, 2.0, 1.0), numbers(1.0, 3.0))
+    found = group_figures(Told(scores), [None, None], parse("dpo()"))
+    assert found == {"ranking/exact_order": 0.25, "ranking/exact_order_normalised": 1.0}
 
 
 def test_still_pairs_must_have_been_still_before():

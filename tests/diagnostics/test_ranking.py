@@ -48,6 +48,13 @@ def test_a_coin_flip_is_ranked_as_the_reference_does():
     assert set(idealised_range(c, torch.full((4,), 0.5, dtype=torch.float64))) == {0.5}
 
 
+def test_the_limits_of_beta():
+    """beta to infinity: the reference's strict accuracy; beta to 0: whether the vote is above one half."""
+    c, share = numbers(-3.0, -1.0, 2.0, 4.0, 0.0), numbers(0.2, 0.9, 0.9, 0.6, 0.4)
+    assert idealised_range(c, share, betas=(1e9,)).median == pytest.approx(2 / 5)
+    assert idealised_range(c, share, betas=(1e-9,)).median == pytest.approx(3 / 5)
+
+
 def test_transitions_by_hand():
     before, after = numbers(1, 1, 1, 0, 0, 0), numbers(1, 1, 0, 1, 0, 0)
     assert transition(before, after) == {"right_right": 2, "right_wrong": 1, "wrong_right": 1, "wrong_wrong": 2}

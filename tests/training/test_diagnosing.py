@@ -22,7 +22,7 @@ BARE = {k: v for k, v in QUICK.items() if k != "reference_logp"}
 
 
 def lines(folder: Path, name: str = "diagnostics.jsonl") -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / name).read_text().splitlines()]
+    return [json.loads(line) for line in (folder / name).read_text().split("\n") if line]
 
 
 def looks_of(found: Any) -> Diagnosing:
@@ -161,6 +161,13 @@ def test_lines_after_the_checkpoint_and_torn_ones_go(tmp_path: Path) -> None:
     again.keep(2, write=True)
     assert again.lines == [{"step": 0, "value": None}, {"step": 2, "value": None}]
     assert lines(tmp_path, "a.jsonl") == again.lines
+    for step in (3, 4):
+        again.add({"step": step, "value": "one\u2028line"}, write=True)
+    assert [line["step"] for line in again.lines] == [0, 4]  # the first and the last
+    last = LineFile(file.path)
+    last.keep(9, write=True)
+    assert last.lines == again.lines
+    assert [line["step"] for line in lines(tmp_path, "a.jsonl")] == [0, 2, 3, 4]
 
 
 # ---- alarms that read the looks ----------------------------------------------------------------------------

@@ -93,6 +93,10 @@ def _ranking(pairs: PairColumns) -> dict[str, float]:
 
     found = _with_error("ranking/accuracy", Mean.of(ranking.ranked_right(pairs.chosen, pairs.rejected), weight))
     found["ranking/normalised"] = accuracy(pairs.chosen / longs[0], pairs.rejected / longs[1])
+    if bool((pairs.target == 0.5).any()):
+        found["ranking/with_ties"] = Mean.of(
+            ranking.ranked_with_ties(pairs.chosen / longs[0], pairs.rejected / longs[1], pairs.target), weight
+        ).mean
     if pairs.ref_chosen is None:
         return found
     found["ranking/reference"] = accuracy(pairs.ref_chosen, pairs.ref_rejected)

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from assent.diagnostics.dead import identical
+from assent.diagnostics.mean import Mean
+from assent.diagnostics.ranking import exact_order
 from assent.objectives import Objective
 from assent.objectives.base import Need, PairwiseObjective
 from assent.objectives.pair_weights import pair_weights
@@ -149,6 +151,16 @@ def _labels(scores: PairScores, ones: Tensor) -> dict[str, Tensor]:
         "pair": labels.pair.cpu(), "annotator": labels.annotator.cpu(), "p": labels.p.detach().double().cpu(),
         "label_weight": weight.detach().double().cpu(),
     }  # fmt: skip
+
+
+@torch.no_grad()
+def group_figures(scorer: Any, rows: Sequence[Any], objective: Objective) -> dict[str, float]:
+    """Share of token groups whose whole order the policy's likelihood has as the scores do, raw and per token."""
+    with evaluating(scorer.model):
+        scores = scorer.scores(rows, objective.needs)
+    side, weight = scores.completions, scores.weight
+    orders = {"ranking/exact_order": side.logp, "ranking/exact_order_normalised": side.logp / side.length}
+    return {k: Mean.of(exact_order(logp, scores.score, scores.group), weight).mean for k, logp in orders.items()}
 
 
 def eta_of(objective: Objective, state: Mapping[str, Tensor]) -> Tensor | None:

@@ -161,7 +161,7 @@ class Unseen:
 def reliability_drift(train: Sequence[Mapping[str, Any]], unseen: Unseen | None) -> str | None:
     """All online reliabilities rose towards 1 while the pairs trained on were learnt and others were not.
 
-    train: the looks at training pairs so far, oldest first, each {"step", "values"}.  unseen: None where nothing is known of
+    train: looks at training pairs, the first and the last, each {"step", "values"}.  unseen: None where nothing is known of
     other pairs; then reliabilities near 1 may be the truth.
     """
     told = [line["values"] for line in train if line["values"].get("reliability/mean") is not None]

@@ -120,7 +120,7 @@ class Alarms(TrainerCallback):
             self.warn("memorising", rules.memorising(self.last, accuracy, pairs), state)
 
     def on_look(self, lines: Sequence[Mapping[str, Any]], same: bool, state: Any) -> None:
-        """Read what the probe showed (``diagnosing``): all lines so far, oldest first.
+        """Read what the probe showed (``diagnosing``): its first and last line of each split.
 
         same: whether policy and reference should start as the same weights.
         """

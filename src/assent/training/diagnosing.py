@@ -15,7 +15,7 @@ from transformers import TrainerCallback
 from assent.diagnostics.cuts import cuts_of
 from assent.diagnostics.figures import figures, stands_still
 from assent.diagnostics.gradients import entanglement
-from assent.diagnostics.pairs import PairColumns, eta_of, measure
+from assent.diagnostics.pairs import PairColumns, eta_of, group_figures, measure
 from assent.errors import AssentError
 from assent.training.alarms import Alarms
 from assent.training.batches import Filler
@@ -133,9 +133,10 @@ class Diagnosing(TrainerCallback):
         self, split: str, rows: Sequence[Any], model: Any, state: Any
     ) -> tuple[dict[str, float], dict[str, Any]]:
         trainer = self.trainer
-        if not hasattr(rows[0], "rejected"):  # single completions and groups: only what is sampled is told
-            return {"rows": float(len(rows))}, {}
         scorer, objective, moved = trainer.scorer.on(model), trainer.objective, trainer.objective_state
+        if not hasattr(rows[0], "rejected"):  # single completions and groups
+            ordered = group_figures(scorer, rows, objective) if hasattr(rows[0], "sequences") else {}
+            return {"rows": float(len(rows))} | ordered, {}
         pairs = measure(
             scorer,
             rows,
