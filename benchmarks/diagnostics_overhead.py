@@ -43,11 +43,14 @@ class Clock(Diagnosing):
     looks = 0
 
     def look(self, state: Any) -> None:
-        start, before = time.process_time(), len(self.file.lines)
+        start, before = time.process_time(), self._last()
         super().look(state)
-        if len(self.file.lines) > before:
+        if self._last() != before:
             Clock.spent += time.process_time() - start
             Clock.looks += 1
+
+    def _last(self) -> int | None:
+        return self.file.lines[-1]["step"] if self.file.lines else None
 
 
 def trainer_of(folder: Path, given: argparse.Namespace) -> PreferenceTrainer:

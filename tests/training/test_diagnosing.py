@@ -135,6 +135,24 @@ def test_other_rows_and_reward_models_tell_what_they_can(
     assert ("reward/accuracy" in values) == (objective == "bradley_terry()")
 
 
+def test_groups_tell_whether_their_whole_order_is_right(small_folder: Path, tmp_path: Path) -> None:
+    rows = [
+        {"prompt": row["prompt"], "completions": [row["chosen"], row["rejected"], " bird"], "scores": [2.0, 1.0, 0.0]}
+        for row in pair_dicts(16)
+    ]
+    data = write_jsonl(tmp_path / "groups.jsonl", rows)
+    found = train(small_folder, data, "plackett_luce()", tmp_path / "out", max_steps=1, **QUICK)
+    values = lines(tmp_path / "out")[-1]["values"]
+    probe = looks_of(found).probes["train"]
+    with torch.no_grad():
+        side = found.trainer.scorer.on(found.model).scores(probe, found.objective.needs).completions
+    first, second, third = side.logp.reshape(-1, 3).T
+    assert values["rows"] == 8
+    assert values["ranking/exact_order"] == pytest.approx(
+        ((first >= second) & (second >= third)).double().mean().item()
+    )
+
+
 @pytest.mark.parametrize(
     ("more", "words"),
     [
