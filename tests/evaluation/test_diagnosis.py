@@ -111,6 +111,20 @@ def test_a_model_against_itself_has_not_moved(run: Path) -> None:
     assert same["ranking/accuracy"] == same["ranking/reference"] and same["calibration/brier"] == pytest.approx(0.25)
 
 
+def test_every_key_is_explained(run: Path, found: Diagnosis) -> None:
+    """What a run and the command write stands in docs/diagnostics.md, each key in full."""
+    told = train(
+        run / "start", run / "pairs.jsonl", "lcpo(dpo())", run / "looked", use_cpu=True, max_steps=2, max_length=64,
+        disable_tqdm=True, save_strategy="no", reference_logp="live", eval_fraction=0.2, diagnostics_steps=1,
+    )  # fmt: skip
+    lines = [json.loads(line) for line in (told.output_dir / "diagnostics.jsonl").read_text().splitlines()]
+    keys = {key for line in lines for key in line["values"]} | found.values.keys()
+    explained = (Path(__file__).parents[2] / "docs" / "diagnostics.md").read_text()
+    names = {key.removeprefix("entanglement/") for key in keys if not key.endswith("_se")}
+    assert len(names) > 60 and [name for name in sorted(names) if f"`{name}`" not in explained] == []
+    assert {table for line in lines for table in line["tables"]} == {"calibration", "buckets", "transition", "probe"}
+
+
 def test_words_and_file(run: Path, found: Diagnosis, tmp_path: Path) -> None:
     text = words(found)
     assert f"{found.values['ranking/accuracy']:.4f}" in text and "the reference's share" in text

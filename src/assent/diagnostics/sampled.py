@@ -18,6 +18,9 @@ from assent.scores import Scores
 from assent.scoring.batch import collate
 from assent.scoring.forward import device_of, evaluating, kept_logits
 
+ROWS = 128
+"""Places whose two distributions are compared in float64 at a time."""
+
 
 def sampled(
     scorer: Any, texts: Texts, prompts: Sequence[np.ndarray], settings: SamplingSettings, batch_size: int = 8
@@ -72,7 +75,8 @@ def _kl(scorer: Any, rows: Sequence[TokenExample], batch_size: int) -> dict[str,
         )
         logits = kept_logits(scorer.model, batch)[batch.flat]
         with scorer.reference.using(scorer.model) as reference:
-            full.append(full_vocabulary(logits, kept_logits(reference, batch)[batch.flat]).cpu())
+            others = kept_logits(reference, batch)[batch.flat]
+        full += [full_vocabulary(*rows).cpu() for rows in zip(logits.split(ROWS), others.split(ROWS), strict=True)]
     place, ratios = torch.cat(row), torch.cat(ratio)
     per_token = {name: estimator(ratios) for name, estimator in ESTIMATORS.items()} | {"full": torch.cat(full)}
     found: dict[str, float] = {}
