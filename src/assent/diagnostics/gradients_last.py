@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from assent.diagnostics import ghost
 from assent.diagnostics.ghost import Tokens
-from assent.diagnostics.gradients_layers import logits_of
+from assent.diagnostics.gradients_layers import logits_of, slopes_of
 from assent.diagnostics.gradients_loop import Grams, Named
 from assent.errors import AssentError
 from assent.scoring.batch import collate
@@ -49,14 +49,11 @@ def tokens(model: nn.Module, sequence: Any, pad_token_id: int) -> Tokens:
     """Hidden states a [1, 1, T, d] and slopes b [1, 1, T, V] of the log-probability of the counted tokens."""
     batch = collate([sequence], pad_token_id, device_of(model))
     with _read_by(causal_lm_of(model).get_output_embeddings()) as read:
-        logits = at_least_float32(logits_of(model, batch))
-    hidden = at_least_float32(read[0].flatten(0, -2))
-    if len(hidden) != len(logits):  # a model that gives the logits of every place
-        hidden = hidden[batch.position - 1]
+        logits, places = logits_of(model, batch)
     cap, scale = _head_facts(causal_lm_of(model).config)
-    slopes = -logits.softmax(1)
-    slopes[torch.arange(len(slopes)), batch.target] += 1.0
-    slopes *= scale if cap is None else scale * (1 - (logits / cap).square())
+    slopes = slopes_of(logits[places], batch.target)
+    slopes *= scale if cap is None else scale * (1 - (at_least_float32(logits[places]) / cap).square())
+    hidden = at_least_float32(read[0].flatten(0, -2)[places])
     return Tokens(hidden[None, None], slopes[None, None])
 
 

@@ -91,10 +91,11 @@ def _uses(model: nn.Module, rows: Sequence[Any], pad_token_id: int) -> dict[int,
     """How each trainable parameter was used in one pass over the pairs, by its id."""
     batch = collate([s for row in rows for s in (row.chosen, row.rejected)], pad_token_id, device_of(model))
     with torch.enable_grad(), _recorded(model) as calls:
-        logits = at_least_float32(logits_of(model, batch))
-        logp = logits.gather(1, batch.target[:, None]).squeeze(1) - logits.logsumexp(1)
-        outputs = [out for _, _, out in calls]
-        back = torch.autograd.grad(logp.sum(), outputs, allow_unused=True) if outputs else ()
+        logits, places = logits_of(model, batch)
+    start = logits.new_zeros(logits.shape)
+    start[places] = slopes_of(logits[places], batch.target).to(logits)
+    outputs = [out for _, _, out in calls]
+    back = torch.autograd.grad(logits, outputs, start, allow_unused=True) if outputs else ()
     found: dict[int, list[Use]] = {}
     for (module, read, _), slope in zip(calls, back, strict=True):
         for p, use in () if slope is None else _of_call(module, read, slope, batch.ids.shape):
@@ -102,12 +103,20 @@ def _uses(model: nn.Module, rows: Sequence[Any], pad_token_id: int) -> dict[int,
     return found
 
 
-def logits_of(model: nn.Module, batch: Batch) -> Tensor:
-    """Logits [T, V] that predict the counted tokens."""
+def logits_of(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Logits [N, V], and which of them [T] predict the counted tokens."""
     inputs = inputs_of(model, batch)
     if _takes_logits_to_keep(model):
-        return model(**inputs, logits_to_keep=batch.kept).logits.flatten(0, 1)[batch.flat]
-    return model(**inputs).logits[batch.row, batch.position - 1]
+        return model(**inputs, logits_to_keep=batch.kept).logits.flatten(0, 1), batch.flat
+    width = batch.ids.shape[1]
+    return model(**inputs).logits.flatten(0, 1), batch.row * width + batch.position - 1
+
+
+def slopes_of(logits: Tensor, target: Tensor) -> Tensor:
+    """d log p(target) / d logits [T, V] = e_y - p, from detached logits [T, V], in float32 at least."""
+    slopes = at_least_float32(logits.detach()).softmax(1).neg_()
+    slopes[torch.arange(len(slopes), device=slopes.device), target] += 1.0
+    return slopes
 
 
 Call = tuple[nn.Module, Tensor, Tensor]
