@@ -1,4 +1,4 @@
-"""LCPO inside an online loop with annotators of mixed quality: ``python benchmarks/online_noise.py OUT [SEED ...]``.
+"""LCPO inside an online loop with annotators of mixed quality: ``online_noise.py OUT [SEED ...] [--rounds 60] [--pool mixed]``.
 
 The embedded world's reference draws two completions of a prompt in every round; a pool of annotators labels the pair (one
 label, a fifth of the pairs two); one pass over the round, and the policy draws again.  The same loop runs with plain DPO, with
@@ -9,8 +9,8 @@ than it leads it astray, so the rewards at the largest KL that all runs reached 
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -27,9 +27,9 @@ PANELS = {
     "mixed": {"anna": 0.95, "ben": 0.90, "carla": 0.65, "deniz": 0.50, "emil": 0.25},
     "uniform": dict.fromkeys(("anna", "ben", "carla", "deniz", "emil"), 0.65),
 }
-ROUNDS, PROMPTS, BATCH, BETA, LAST = 60, 128, 64, 0.1, 5
+PROMPTS, BATCH, BETA, LAST = 128, 64, 0.1, 5
 LOOP = {
-    "source": "online", "rounds": ROUNDS, "round_prompts": PROMPTS, "samples": 2, "pairing": "random",
+    "source": "online", "rounds": 60, "round_prompts": PROMPTS, "samples": 2, "pairing": "random",
     "max_new_tokens": language.LONGEST, "max_length": 64, "per_device_train_batch_size": BATCH, "learning_rate": 5e-4,
     "warmup_steps": 0, "save_steps": 20, "lr_scheduler_type": "constant", "disable_tqdm": True, "use_cpu": True,
 }  # fmt: skip
@@ -91,20 +91,25 @@ def table(name: str, seeds: list[int], results: list[dict[str, Any]]) -> None:
         print(f"| {arm} | {shown} | {mean} | {last:.2f} | {fmean(equal[arm]):.2f} |")
     print("\nequal KL: " + ", ".join(f"{k:.2f}" for k in kl) + " nats")
     for arm in list(ends)[2:]:
-        for what, rewards in (("at the end", ends), ("at equal KL", equal)):
-            share, low, high = frontier.ratio_of_means(rewards[arm], rewards["DPO"], rewards["DPO, clean judge"])
-            print(f"share of the clean judge's gain, {arm}, {what}: {share:.2f} (95 % {low:.2f} to {high:.2f})")
+        share, low, high = frontier.ratio_of_means(ends[arm], ends["DPO"], ends["DPO, clean judge"])
+        print(f"share of the clean judge's gain, {arm}: {share:.2f} (95 % {low:.2f} to {high:.2f})")
     for one in panel:
         told = ", ".join(f"{found['LCPO']['reliability'][one]:.2f}" for found in results)
         print(f"- {one} ({panel[one]:.2f}): {told}")
 
 
 def main() -> None:
-    out = Path(sys.argv[1])
-    seeds = [int(seed) for seed in sys.argv[2:]] or list(range(100, 105))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("out", type=Path)
+    parser.add_argument("seeds", type=int, nargs="*", default=range(100, 105))
+    parser.add_argument("--rounds", type=int, default=LOOP["rounds"])
+    parser.add_argument("--pool", choices=list(PANELS), nargs="*", default=list(PANELS))
+    asked = parser.parse_args()
+    LOOP["rounds"] = asked.rounds
     torch.set_num_threads(1)
-    for name, panel in PANELS.items():
-        table(name, seeds, [runs(seed, out / name / str(seed), panel) for seed in seeds])
+    for name in asked.pool:
+        found = [runs(seed, asked.out / name / str(seed), PANELS[name]) for seed in asked.seeds]
+        table(name, list(asked.seeds), found)
 
 
 if __name__ == "__main__":
