@@ -50,7 +50,11 @@ class Settings(LookSettings, SourceSettings):
     token_columns: Any = _arg(
         None, "Python only: {name: function of a token sequence} for objectives that read token columns"
     )
-    update: str = _arg("sum", "how gradients become a step: sum, or normalised_pair (each side's gradient at length 1)")
+    update: str = _arg(
+        "sum",
+        "how gradients become a step: sum; normalised_pair (each side's gradient at length 1); extragradient (source online: a "
+        "half step, fresh samples, the step)",
+    )
     head_learning_rate: float | None = _arg(
         None, "learning rate of trainable masks and heads; the policy's unless given"
     )
@@ -384,8 +388,10 @@ def _check_extensions(settings: Settings, objective: Objective) -> None:
             raise AssentError(f"{name} is {value} and {objective!s} trains no mask or head; leave the option out")
         if value is not None and not 0 <= value < float("inf"):
             raise AssentError(f"{name} is {value}; expected a finite number of at least 0")
-    if settings.update not in ("sum", "normalised_pair"):
-        raise AssentError(f"update is {settings.update!r}; expected 'sum' or 'normalised_pair'")
+    if settings.update not in ("sum", "normalised_pair", "extragradient"):
+        raise AssentError(
+            f"update is {settings.update!r}; expected 'sum' or 'normalised_pair', or 'extragradient' with source 'online'"
+        )
     others = sorted(str(need) for need in objective.needs if need.kind in ("mask", "head", "view"))
     if settings.update == "normalised_pair" and (objective.data != "pairs" or others):
         what = f"reads {others[0]}" if others else f"reads {objective.data} rows"

@@ -28,6 +28,7 @@ from assent.training.batches import Filler
 from assent.training.checkpoints import write_aside
 from assent.training.collect import collect, folder_of, kept, prompts_of, provenance_of
 from assent.training.compare import Comparison, between, log, saved
+from assent.training.extragradient import EXTRAGRADIENT, check_round
 from assent.training.fresh_margins import fresh_margins
 from assent.training.old_values import OLD_VALUE, old_values, reads_old_values
 from assent.training.policy import load, make, tokenizer_of
@@ -267,6 +268,8 @@ def _online(run: Sampled, arguments: Mapping[str, Any]) -> Any:
     if run.settings.logged in SIDES:
         size *= value_of(run.settings, "samples")
     settings, training = resolve(own, run.objective, str(run.output))
+    check_round(training, size)
+    halves = 2 if settings.update == EXTRAGRADIENT else 1  # policies of half steps are not compared
     policy = make(settings, training, run.objective, run.tokenizer, [], tables={OLD: None, OLD_VALUE: None})
     policy.model.to(training.device)
     fresh = fresh_margins(run.objective, run.output, run.annotators)
@@ -275,7 +278,7 @@ def _online(run: Sampled, arguments: Mapping[str, Any]) -> Any:
     del policy
 
     def refresh(number: int, trainer: Any) -> tuple[list[Any], Mapping[str, Any]]:
-        if run.comparison is not None:
+        if run.comparison is not None and number % halves == 0:
             between(run.comparison, number, trainer)
         model, scorer = trainer.accelerator.unwrap_model(trainer.model), trainer.scorer
         found = run.collect(number, lambda: (model, getattr(scorer, "reference", None)))
@@ -286,8 +289,11 @@ def _online(run: Sampled, arguments: Mapping[str, Any]) -> Any:
         return _filled(new.rows, size), new.tables
 
     notes = (f"{run.rounds} rounds of samples of its own policy, judged by {run.judge.name}",)
+    if halves > 1:
+        notes += ("extragradient: a round is half an update",)
     found = fit(own, first, run.objective, run.output, notes=notes, refresh=refresh)
-    if run.comparison is not None and (gone := run.comparison.missing(run.rounds - 1)):
+    missing = [] if run.comparison is None else run.comparison.missing(run.rounds - 1)
+    if gone := [number for number in missing if number % halves == 0]:
         say(
             f"rounds {', '.join(map(str, gone))} are not compared: their policies moved on before eval_prompts were given"
         )

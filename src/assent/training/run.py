@@ -16,6 +16,7 @@ from assent.training.arguments import resolve
 from assent.training.batches import planned_steps
 from assent.training.checkpoints import load_state, prepare_output
 from assent.training.diagnosing import Diagnosing
+from assent.training.extragradient import HalfSteps, check_extragradient
 from assent.training.finish import TrainResult, card, full_disk, result, save
 from assent.training.interrupt import Interrupt
 from assent.training.live_log import LiveLog
@@ -46,6 +47,7 @@ def train(model: Any, data: Any, objective: str | Objective, output_dir: str | P
     objective, output = parse(objective), Path(output_dir)
     arguments = {"model": model, "data": data, **arguments}
     settings, training = resolve(arguments, objective, str(output))
+    check_extragradient(settings, training, objective)
     checkpoint = on_first_rank(lambda: prepare_output(output, settings.resume))
     try:
         if settings.source != "file":
@@ -119,13 +121,14 @@ def fit(
 
 def unmoved(training: Any, steps_per_epoch: int) -> str:
     """A sentence where the warm-up, which begins at a rate of 0, takes up the whole run; "" otherwise."""
-    steps = planned_steps(training, steps_per_epoch)
+    halves = HalfSteps(training)
+    steps = halves.updates(planned_steps(training, steps_per_epoch))
     warmup = training.get_warmup_steps(steps)
     if steps > warmup or warmup == 0:
         return ""
     lost = "nothing is trained" if steps == 1 else "the rate never reaches learning_rate"
-    plural = "s" * (steps > 1)
-    return f"the run has {steps} step{plural} and a warm-up of {warmup}, so {lost}; give warmup_steps=0 or more steps"
+    what = ("update" if halves.on else "step") + "s" * (steps > 1)
+    return f"the run has {steps} {what} and a warm-up of {warmup}, so {lost}; give warmup_steps=0 or more steps"
 
 
 def build(
@@ -160,7 +163,13 @@ def add_looks(
     prompts = PROMPTS if settings.sample_prompts is None else settings.sample_prompts
     records = prepared.records if trainer.refresh is None else None  # rows that are made as the run goes have no source
     looks = Diagnosing(
-        output_dir, trainer, alarms, every=settings.diagnostics_steps, prompts=prompts, same=policy.same, records=records
+        output_dir,
+        trainer,
+        alarms,
+        every=settings.diagnostics_steps,
+        prompts=prompts,
+        same=policy.same,
+        records=records,
     )
     trainer.add_callback(looks)
 

@@ -24,6 +24,7 @@ from assent.scoring.table import sequences_of
 from assent.training.batches import Rows, StepSampler, identity, planned_steps, rows_only
 from assent.training.budget import Dealer
 from assent.training.checkpoints import grown, load_state, save_state
+from assent.training.extragradient import EXTRAGRADIENT, HalfSteps
 from assent.training.gather import concatenate, first_rows, on_ranks
 from assent.training.heads import HeadKeeper
 from assent.training.interrupt import Interrupt
@@ -76,6 +77,7 @@ class PreferenceTrainer(Trainer):
         self.moving = Moving(objective, getattr(scorer, "reference", None), sharded)
         self.heads = HeadKeeper(getattr(scorer, "heads", None), sharded)
         _check_update(args, sharded)
+        self.half_steps = HalfSteps(args)
         self.objective_state = self._placed(objective.init(RunInfo(annotators)))
         self.add_callback(_Loop(self))
 
@@ -87,6 +89,7 @@ class PreferenceTrainer(Trainer):
             return
         self.restore(checkpoint)
         state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+        self.half_steps.load(checkpoint, state.global_step)
         if state.global_step < planned_steps(self.args, len(self.step_sampler())):
             if not any(
                 any(checkpoint.glob(name)) for name in ("optimizer*", "global_step*")
@@ -187,7 +190,7 @@ class PreferenceTrainer(Trainer):
 
     def _sided_parameters(self, model: Any) -> list[Tensor] | None:
         """What the normalised pair update normalises over; None for the ordinary sum."""
-        if getattr(self.args, "update", "sum") == "sum":
+        if getattr(self.args, "update", "sum") != "normalised_pair":
             return None
         return [p for p in model.parameters() if p.requires_grad]
 
@@ -198,6 +201,13 @@ class PreferenceTrainer(Trainer):
         rate = self.args.learning_rate if rate is None else rate
         self.heads.add_group(optimizer, rate, getattr(self.args, "head_weight_decay", None))
         return optimizer
+
+    def create_scheduler(self, num_training_steps: int, *args: Any, **kwargs: Any) -> Any:
+        """transformers' schedule, over whole updates."""
+        if self.lr_scheduler is not None:
+            return self.lr_scheduler
+        updates = self.half_steps.updates(num_training_steps)
+        return self.half_steps.paced(super().create_scheduler(updates, *args, **kwargs))
 
     @contextmanager
     def _hold(self, model: Any) -> Iterator[None]:
@@ -233,9 +243,10 @@ class PreferenceTrainer(Trainer):
             )
 
     def update_state(self) -> None:
-        """Move the objective's state by the step's statistics; a step that the optimiser skipped leaves it alone."""
+        """Move the objective's state by the step's statistics; half steps and what the optimiser skipped leave it alone."""
         sums, self._sums = self._sums, None
-        if sums is None or self.accelerator.optimizer_step_was_skipped:
+        skipped = self.accelerator.optimizer_step_was_skipped or self.half_steps.half(self.state.global_step)
+        if sums is None or skipped:
             return
         if names := sorted(sums):
             flat = all_reduce(torch.cat([sums[n].reshape(-1).double() for n in names]))
@@ -306,6 +317,7 @@ class PreferenceTrainer(Trainer):
             save_state(folder, self.objective_state, self.annotators, str(self.objective))
             self.moving.save(folder)
             self.heads.save(folder)
+            self.half_steps.save(folder)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         """Gathered shards no longer share memory: a weight with two names is written once, as a single process does."""
@@ -341,6 +353,12 @@ class _Loop(TrainerCallback):
         self.trainer.sampler.set_epoch(epoch)
         self.trainer.renew(epoch)
 
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.trainer.half_steps.put_back(state.global_step, self.trainer.optimizer)
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.trainer.half_steps.keep(state.global_step, self.trainer.optimizer)
+
     def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.trainer.update_state()
 
@@ -351,12 +369,11 @@ class _Loop(TrainerCallback):
 
 
 def _check_update(args: TrainingArguments, sharded: bool) -> None:
-    """Refuse the normalised pair update where whole gradients at their true size are not at hand."""
-    if getattr(args, "update", "sum") == "normalised_pair" and (sharded or args.fp16):
+    """Refuse updates that need whole gradients and weights, of which no step is skipped, where these are not at hand."""
+    update = getattr(args, "update", "sum")
+    if update in ("normalised_pair", EXTRAGRADIENT) and (sharded or args.fp16):
         what = "shards gradients" if sharded else "scales gradients (fp16)"
-        raise AssentError(
-            f"update='normalised_pair' reads whole gradients and this run {what}; use DDP and bf16 or float32"
-        )
+        raise AssentError(f"update={update!r} reads whole gradients and this run {what}; use DDP and bf16 or float32")
 
 
 def _check_sharding(args: TrainingArguments, accelerator: Any) -> None:
