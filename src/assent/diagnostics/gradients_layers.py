@@ -25,7 +25,7 @@ from assent.diagnostics.gradients_vmap import inputs_of
 from assent.scoring.batch import Batch, collate
 from assent.scoring.forward import _takes_logits_to_keep, at_least_float32, causal_lm_of, device_of
 
-TOKENS = 2048
+TOKENS = 1024
 """Most tokens of a batch, where more than one pair is in it."""
 
 LOGITS = 1 << 26
