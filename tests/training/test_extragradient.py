@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 import shutil
 from functools import partial
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import test_loop_ranks
 import torch
 from safetensors.torch import load_file
 from small_run import count_a, exact_model, largest_difference, save_model_and_prompts, token_pairs, trainer_of
@@ -21,7 +22,9 @@ from assent import AssentError, parse, train
 from assent.data.tokens import TokenPair, TokenSequence
 from assent.games import matrices, mirror
 from assent.games.equilibrium import Game, kl, nash
+from assent.judges import PairwiseJudge
 from assent.sampling import rounds
+from assent.sampling.judged import judged
 from assent.scoring.causal_lm import CausalLMScorer
 from assent.scoring.reference import SecondModel
 from assent.training.extragradient import FILE, HalfSteps
@@ -124,6 +127,26 @@ def test_it_settles_where_self_play_cycles(tmp_path: Path) -> None:
     self_play = mirror.run(game, "omd", size, 40, start=START).theta
     far = [float(kl(best, x.log_softmax(-1))) for x in (theta, self_play)]
     assert far[0] < 1e-5 < 0.1 < far[1], far
+
+
+@pytest.mark.parametrize("samples", [2, 3, 4])
+def test_win_rates_among_samples_are_unbiased_for_those_against_the_policy(samples: int) -> None:
+    """Summed over all draws of 3 responses: a random pair's gradient is that with exact rates, best against worst is not."""
+    pi, slope = np.array([0.5, 0.3, 0.2]), np.array([0.3, -1.1, 2.0])
+    rate = CYCLE.numpy() @ pi
+    law = np.outer(pi, pi)
+    exact = (law * (slope[:, None] - slope) * (rate[:, None] - rate)).sum()
+    draws = list(product(range(3), repeat=samples))
+    texts = [[str(y) for y in draw] for draw in draws]
+    judge = PairwiseJudge(lambda prompts, a, b: [float(CYCLE[int(x), int(y)]) for x, y in zip(a, b, strict=True)])
+    groups = judged(judge, [f"prompt {i}" for i in range(len(draws))], texts)
+    drawn, ranked = 0.0, 0.0
+    for draw, group in zip(draws, groups, strict=True):
+        gains = np.subtract.outer(slope[list(draw)], slope[list(draw)]) * np.subtract.outer(*[group.win_rate] * 2)
+        drawn += pi[list(draw)].prod() * gains.sum() / (samples * (samples - 1))
+        ranked += pi[list(draw)].prod() * gains[group.win_rate.argmax(), group.win_rate.argmin()]
+    assert drawn == pytest.approx(exact, abs=1e-14) and abs(exact) > 0.05
+    assert abs(ranked - exact) < 1e-14 if samples == 2 else abs(ranked - exact) > 0.05
 
 
 # ---- what is put back ------------------------------------------------------------------------------------------
@@ -285,6 +308,21 @@ def test_another_update_does_not_go_on_from_a_half_step(files: Path, tmp_path: P
     (tmp_path / "out" / "checkpoint-1" / FILE).unlink()
     with pytest.raises(AssentError, match="holds no half step and this run's update is 'extragradient'"):
         run(files, tmp_path / "out", rounds=2, resume=True, **asked)
+
+
+@pytest.mark.slow
+def test_two_ranks_equal_one(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = "test_extragradient import run", 'ddp_backend="gloo", dtype="float64"'
+    script = test_loop_ranks.RANK.replace("test_loop_ranks import run", own[0]).replace('ddp_backend="gloo"', own[1])
+    monkeypatch.setattr(test_loop_ranks, "RANK", script)
+    run(files, tmp_path / "one", dtype="float64")
+    test_loop_ranks.two_ranks(tmp_path / "run.py", files, tmp_path / "two", "egpo(beta=0.1)")
+    for number in range(4):
+        one, two = (rounds.read(tmp_path / name / "rounds" / f"round-{number:03d}") for name in ("one", "two"))
+        assert [group.texts for group in one.groups] == [group.texts for group in two.groups]
+    test_loop_ranks.same_weights(tmp_path / "one", tmp_path / "two", "model.safetensors")
+    start, last = weights(files / "model"), weights(tmp_path / "one")
+    assert max((last[name] - start[name]).abs().max().item() for name in start) > 1e-2
 
 
 # ---- what is refused ---------------------------------------------------------------------------------------------
