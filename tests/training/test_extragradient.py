@@ -200,6 +200,28 @@ def test_weights_and_moments_come_back_bit_for_bit() -> None:
         optimizer.step()
 
 
+def test_stopped_in_a_half_step_it_goes_on_from_there(tmp_path: Path) -> None:
+    """A signal ends the step and saves: after a half step with the copy, from which a new process goes on to the bit."""
+
+    def made(name: str):
+        trainer = quick(tmp_path / name, max_steps=6, lr_scheduler_type="cosine", train_sampling_strategy="sequential")
+        trainer.refresh = lambda epoch, trainer: (token_pairs(8, epoch), {})
+        return trainer
+
+    whole, stopped = made("whole"), made("stopped")
+    whole.run()
+    stopped.observers.append(
+        lambda *seen: setattr(stopped.interrupt, "asked", stopped.state.global_step == 1 or stopped.interrupt.asked)
+    )
+    stopped.run()
+    place = tmp_path / "stopped" / f"checkpoint-{stopped.state.global_step}"
+    assert stopped.stopping and stopped.state.global_step == 3 and (place / FILE).is_file()
+    again = made("stopped")
+    again.run(place)
+    assert again.state.global_step == 6 and largest_difference(again.model, whole.model) == 0.0
+    assert largest_difference(stopped.model, whole.model) > 1e-3
+
+
 def test_a_schedule_counts_updates(tmp_path: Path) -> None:
     rates = []
     for update, steps in (("extragradient", 12), ("sum", 6)):
