@@ -17,23 +17,13 @@ import torch
 from assent.data.fields import plain
 from assent.errors import AssentError
 from assent.judges.judge import Judge, Numbers, logistic
+from assent.judges.pairwise import SHOWN
 from assent.records import Content
 from assent.scoring.forward import device_of, evaluating
 
-QUESTION = """Below are a prompt and two answers to it. Which answer is better?
+QUESTION = f"""Below are a prompt and two answers to it. Which answer is better?
 
-<prompt>
-{prompt}
-</prompt>
-
-<answer-A>
-{first}
-</answer-A>
-
-<answer-B>
-{second}
-</answer-B>
-
+{SHOWN}
 The better answer is"""
 
 

@@ -13,6 +13,20 @@ from assent.records import Content
 PairFunction = Callable[[Sequence[Content], Sequence[Content], Sequence[Content]], Sequence[float]]
 """(prompts, first, second) -> P(the first is better) each, or NaN."""
 
+SHOWN = """<prompt>
+{prompt}
+</prompt>
+
+<answer-A>
+{first}
+</answer-A>
+
+<answer-B>
+{second}
+</answer-B>
+"""
+"""How questions to a model show a prompt and two answers."""
+
 
 def both_orders(first: Numbers, second: Numbers) -> tuple[Numbers, int]:
     """P(a is better) from the answers with a shown first and with a shown second, and how many pairs of answers disagree.

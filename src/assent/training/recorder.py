@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 from transformers import TrainerCallback
 
-from assent.objectives import Objective
-from assent.objectives.base import PairwiseObjective
+from assent.diagnostics.pairs import pairwise_part
 from assent.objectives.parts import within
 from assent.scores import PairScores
 from assent.training.batches import Filler
@@ -38,7 +37,7 @@ class Recorder(TrainerCallback):
 
     def __init__(self, output_dir: str | Path, trainer: Any) -> None:
         self.folder, self.trainer = Path(output_dir), trainer
-        self.term, self.key = _pairwise_term(trainer.objective)
+        self.term, self.key = pairwise_part(trainer.objective)
         self.blocks: list[tuple[Sequence[int], int, Tensor]] = []
         self.reliabilities: list[dict[str, Any]] = []
         self.labels = Counter(a for row in trainer.train_dataset.rows for a, *_ in getattr(row, "labels", ()))
@@ -147,15 +146,3 @@ class Recorder(TrainerCallback):
         facts = {"assent.schema": str(SCHEMA), "assent.objective": str(self.trainer.objective)}
         table = table.replace_schema_metadata(facts)
         write_aside(path, lambda aside: pq.write_table(table, aside))
-
-
-def _pairwise_term(objective: Objective) -> tuple[Any, str]:
-    """The part of an expression whose logit is written: its LCPO term, else its first pairwise one, else none."""
-    terms = objective.terms()
-    for term in terms:
-        if hasattr(term.objective, "posterior"):
-            return term.objective, term.key
-    for term in terms:
-        if isinstance(term.objective, PairwiseObjective) and term.objective.data == "pairs":
-            return term.objective, term.key
-    return None, ""
