@@ -256,9 +256,8 @@ def _bf16(given: Mapping[str, Any]) -> bool:
 
 def _evaluation(settings: Settings, given: Mapping[str, Any]) -> dict[str, Any]:
     held_out = settings.eval_data is not None or settings.eval_fraction is not None
-    asked = next(
-        (n for n in ("eval_steps", "eval_strategy") if str(given.get(n, "no")) not in ("no", "IntervalStrategy.NO")), ""
-    )
+    never = ("no", "IntervalStrategy.NO")
+    asked = next((n for n in ("eval_steps", "eval_strategy") if str(given.get(n, "no")) not in never), "")
     if asked and not held_out:
         raise AssentError(f"{asked} is set and there is nothing to evaluate on; give --eval-data or --eval-fraction")
     return {"eval_strategy": "epoch"} if held_out else {}
@@ -389,9 +388,8 @@ def _check_extensions(settings: Settings, objective: Objective) -> None:
         if value is not None and not 0 <= value < float("inf"):
             raise AssentError(f"{name} is {value}; expected a finite number of at least 0")
     if settings.update not in ("sum", "normalised_pair", "extragradient"):
-        raise AssentError(
-            f"update is {settings.update!r}; expected 'sum' or 'normalised_pair', or 'extragradient' with source 'online'"
-        )
+        known = "'sum' or 'normalised_pair', or 'extragradient' with source 'online'"
+        raise AssentError(f"update is {settings.update!r}; expected {known}")
     others = sorted(str(need) for need in objective.needs if need.kind in ("mask", "head", "view"))
     if settings.update == "normalised_pair" and (objective.data != "pairs" or others):
         what = f"reads {others[0]}" if others else f"reads {objective.data} rows"
