@@ -15,6 +15,7 @@ def test_change_per_token_by_hand():
     assert change.tolist() == [-0.5, 0.5]
     assert displaced_share(change).item() == 0.5
     assert displaced_share(change, torch.tensor([3.0, 1.0])).item() == 0.75
+    assert displaced_share(torch.tensor([-1e-6, -1e-3])).item() == 0.5, "what rounding takes is not lost"
 
 
 def test_a_reference_is_needed():

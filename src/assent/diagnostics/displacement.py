@@ -9,6 +9,9 @@ from torch import Tensor
 
 from assent.scores import PairScores
 
+ROUNDING = 1e-4
+"""Nats per token by which two passes over the same weights may differ in float32."""
+
 
 def chosen_change(scores: PairScores) -> Tensor:
     """log policy - log reference of the chosen side [P], nats per counted token; negative where it became less likely.
@@ -19,6 +22,6 @@ def chosen_change(scores: PairScores) -> Tensor:
 
 
 def displaced_share(change: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Weighted share of pairs whose chosen side became less likely; ``change`` [P] as ``chosen_change`` gives it."""
-    fell = (change < 0).to(change)
+    """Weighted share of pairs whose chosen side became less likely by more than ROUNDING; ``change`` [P] of ``chosen_change``."""
+    fell = (change < -ROUNDING).to(change)
     return fell.mean() if weight is None else (weight * fell).sum() / weight.sum()
