@@ -22,6 +22,6 @@ def chosen_change(scores: PairScores) -> Tensor:
 
 
 def displaced_share(change: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Weighted share of pairs whose chosen side became less likely by more than ROUNDING; ``change`` [P] of ``chosen_change``."""
+    """Weighted share of pairs whose chosen side became less likely; ``change`` [P] as ``chosen_change`` gives it."""
     fell = (change < -ROUNDING).to(change)
     return fell.mean() if weight is None else (weight * fell).sum() / weight.sum()
