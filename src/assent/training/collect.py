@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,10 @@ from assent.sampling import (
     Texts,
     geometric,
     linear,
+    opponents,
     rounds,
 )
+from assent.sampling.generation import Completion
 from assent.sampling.judged import Counts, Judged, PairingRule, draft, judged
 from assent.sampling.logged import SIDES, compared, scored, set_against
 from assent.sampling.rejection import Rejection, reject
@@ -65,24 +67,36 @@ def generator_of(
     own = ModelGenerator(policy, texts.end, progress=progress)
     if settings.mixture is None:
         return own
-    kind, _, number = settings.mixture.partition(":")
-    try:
-        share = float(number) if kind != "alternate" else 0.5
-    except ValueError:
-        kind = ""
-    if kind not in ("geometric", "linear", "sequence", "alternate") or (kind == "alternate" and number):
-        raise AssentError(
-            f"mixture is {settings.mixture!r}; expected geometric:SHARE, linear:SHARE, sequence:SHARE or alternate"
-        )
-    if reference is None or not hasattr(reference, "model"):
-        raise AssentError(
-            "a mixture samples from the reference too, as a second model; train all weights, or leave it out"
-        )
+    kind, share = _mixture("mixture", settings.mixture, ("geometric", "linear", "sequence", "alternate"), reference)
     if kind in ("sequence", "alternate"):
         other = ModelGenerator(reference.model, texts.end)
         return Alternating(own, other) if kind == "alternate" else SequenceMixture(own, other, share)
     mixing = (geometric if kind == "geometric" else linear)(share)
     return ModelGenerator(policy, texts.end, (reference.model, mixing), progress=progress)
+
+
+def opponent_of(policy: nn.Module, reference: Any, texts: Texts, settings: Settings) -> ModelGenerator:
+    """Whom the samples are judged against: a mixture of policy and reference; with share 1 the reference itself."""
+    kind, share = _mixture("opponent", settings.opponent, ("geometric", "linear"), reference)
+    mixing = (geometric if kind == "geometric" else linear)(share)
+    return ModelGenerator(policy, texts.end, (reference.model, mixing))
+
+
+def _mixture(name: str, text: str, kinds: Sequence[str], reference: Any) -> tuple[str, float]:
+    """Kind and share of a mixture; Raises AssentError for another one, and where there is no second model."""
+    kind, _, number = text.partition(":")
+    try:
+        share = float(number) if kind != "alternate" else 0.5
+    except ValueError:
+        kind = ""
+    if kind not in kinds or (kind == "alternate" and number):
+        known = [k if k == "alternate" else f"{k}:SHARE" for k in kinds]
+        raise AssentError(f"{name} is {text!r}; expected {', '.join(known[:-1])} or {known[-1]}")
+    if reference is None or not hasattr(reference, "model"):
+        raise AssentError(
+            "a mixture samples from the reference too, as a second model; train all weights, or leave it out"
+        )
+    return kind, share
 
 
 def rule_of(settings: Settings) -> PairingRule:
@@ -99,7 +113,8 @@ def provenance_of(
     return {
         **told, "judge": judge.name, "sampling": asdict(sampling_of(settings, seed)),
         "samples": value_of(settings, "samples"), "mixture": settings.mixture, "rejection": settings.rejection,
-        "logged": settings.logged, "rule": asdict(rule_of(settings)), "prompts": digest([*prompts, *logged]),
+        "logged": settings.logged, "opponent": settings.opponent,
+        "rule": asdict(rule_of(settings)), "prompts": digest([*prompts, *logged]),
         "generator": None if vllm_memory(settings) is None else "vllm",
     }  # fmt: skip
 
@@ -126,8 +141,8 @@ def collect(
         made = generator_of(policy, reference, texts, settings, progress, place).generate(
             ids, value_of(settings, "samples"), sampling
         )
-    grouped = [made[i : i + provenance["samples"]] for i in range(0, len(made), provenance["samples"])]
-    words = [[texts.content(prompt, m) for m in own] for prompt, own in zip(prompts, grouped, strict=True)]
+    grouped = _grouped(made, provenance["samples"])
+    words = _words(texts, prompts, grouped)
     for i, answer in enumerate(logged):
         whole = texts.logged_ids(prompts[i], ids[i], answer, settings.max_length)
         grouped[i].append(scored(policy, i, ids[i], whole, texts.end))
@@ -137,23 +152,40 @@ def collect(
             else [{"role": "assistant", "content": answer}]
         )
     before, counts = judge.tally.copy(), Counts(completions=len(made), cut=sum(not m.ended for m in made))
-    groups = _paired(judge, prompts, words, settings, objective, rule, seed, counts)
+    others = None
+    if settings.opponent is not None:
+        apart = replace(sampling, seed=seed + 1)  # equal models must not draw equal completions
+        drawn = opponent_of(policy, reference, texts, settings).generate(ids, provenance["samples"], apart)
+        others = _words(texts, prompts, _grouped(drawn, provenance["samples"]))
+    groups = _paired(judge, prompts, words, settings, objective, rule, seed, counts, others)
+    if others is not None:
+        opponents.write(folder, groups, others)
     found = Round(groups, grouped, ids, rounds.about(counts, judge.tally.since(before), provenance))
     rounds.write(folder, found)
     say(sentence(folder.name, counts, found))
     return found
 
 
+def _grouped(made: Sequence[Completion], size: int) -> list[list[Completion]]:
+    return [list(made[i : i + size]) for i in range(0, len(made), size)]
+
+
+def _words(texts: Texts, prompts: Sequence[Content], grouped: Sequence[Sequence[Completion]]) -> list[list[Content]]:
+    return [[texts.content(prompt, m) for m in own] for prompt, own in zip(prompts, grouped, strict=True)]
+
+
 def _paired(
     judge: Judge, prompts: Sequence[Content], words: Sequence[Sequence[Content]], settings: Settings, objective: Objective,
-    rule: PairingRule, seed: int, counts: Counts,
+    rule: PairingRule, seed: int, counts: Counts, others: Sequence[Sequence[Content]] | None = None,
 ) -> list[Judged]:  # fmt: skip
     """The completions judged and paired, as the settings ask."""
     if settings.logged in SIDES:
         groups = set_against(settings.logged, prompts, words, counts)
         counts.empty = int(sum((~g.usable).sum() for g in groups))
         return groups
-    if settings.logged is None:
+    if others is not None:
+        groups = opponents.against(judge, prompts, words, others)
+    elif settings.logged is None:
         groups = judged(judge, prompts, words, matrix=_wants_win_rates(objective))
     else:
         groups = compared(judge, prompts, words, rule.labels, seed)
@@ -169,6 +201,19 @@ def _paired(
 def _wants_win_rates(objective: Objective) -> bool:
     named = any(need.kind == "column" and need.name.startswith("win_rate") for need in objective.needs)
     return named or any(part.name == "sppo_group" for part in objective.walk())
+
+
+def check_opponent(settings: Settings, objective: Objective) -> None:
+    """Refuse an opponent where nothing reads who beats it: neither the objective nor the pairing."""
+    scores = any(
+        need.kind == "column" and need.name.startswith(("win_rate", "score", "margin")) for need in objective.needs
+    )
+    chosen = rule_of(settings).pairs in ("best_worst", "ranked")
+    if settings.opponent is not None and not (objective.data == "groups" or scores or chosen):
+        raise AssentError(
+            f"opponent is {settings.opponent!r}, and neither {objective!s} nor pairing {settings.pairing!r} reads how samples "
+            "fare against it; use ipo_soft(), rloo() or pairing best_worst"
+        )
 
 
 def sentence(name: str, counts: Counts, found: Round) -> str:

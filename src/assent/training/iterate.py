@@ -26,7 +26,7 @@ from assent.scoring.reference import Precomputed, tabulate
 from assent.training.arguments import Settings, resolve
 from assent.training.batches import Filler
 from assent.training.checkpoints import write_aside
-from assent.training.collect import collect, folder_of, kept, prompts_of, provenance_of
+from assent.training.collect import check_opponent, collect, folder_of, kept, prompts_of, provenance_of
 from assent.training.compare import Comparison, between, log, saved
 from assent.training.extragradient import EXTRAGRADIENT, check_round
 from assent.training.fresh_margins import fresh_margins
@@ -124,6 +124,7 @@ def sampled(arguments: Mapping[str, Any], objective: Objective, output: Path) ->
     settings, training = resolve(arguments, objective, str(output))
     if objective.data not in ("pairs", "groups", "labelled", "completions"):
         raise AssentError(f"{objective!s} reads {objective.data}, which are not sampled; give --source file")
+    check_opponent(settings, objective)
     columns = dict(c.split("=") for c in settings.columns) if settings.columns else None
     judge = (
         KnownSide()
@@ -236,7 +237,7 @@ def _collected(run: Sampled, asked: Mapping[str, Any], number: int) -> Round:
         settings, training = resolve(asked, run.objective, str(run.output))
         loaded = load(settings)
         loaded.model.to(training.device)
-        if run.settings.mixture is None:
+        if run.settings.mixture is None and run.settings.opponent is None:
             return loaded.model, None
         from assent.training.caching import other_reference
 

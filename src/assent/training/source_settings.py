@@ -25,7 +25,9 @@ class SourceSettings:
     source: str = _arg(
         "file", "file; iterative: rounds of sampling, judging and a run each; online: one run on rows of its own policy"
     )
-    judge: Any = _arg(None, "who judges samples: reward:MODEL, endpoint:MODEL@URL; in Python a Judge or a function")
+    judge: Any = _arg(
+        None, "who judges samples: reward:MODEL, model:MODEL, endpoint:MODEL@URL; in Python a Judge or a function"
+    )
     rounds: int | None = _arg(None, "rounds of sampling and training; 3 unless given")
     round_prompts: int | None = _arg(None, "prompts of a round, in turn; all of them unless given")
     samples: int | None = _arg(None, "completions of each prompt in a round; 4 unless given")
@@ -47,6 +49,10 @@ class SourceSettings:
     mixture: str | None = _arg(
         None,
         "sample from policy and reference mixed: geometric:SHARE, linear:SHARE (each token), sequence:SHARE, or alternate",
+    )
+    opponent: str | None = _arg(
+        None,
+        "whom samples are judged against, in place of each other: geometric:SHARE or linear:SHARE of the reference",
     )
     rejection: str | None = _arg(
         None, "KEEP:TEMPERATURE: of a prompt's samples keep some that look drawn from policy x exp(score / TEMPERATURE)"
@@ -135,12 +141,23 @@ def _check_judged(settings: Any) -> None:
     if settings.logged is not None and settings.logged not in ROLES:
         raise AssentError(f"logged is {settings.logged!r}; {did_you_mean(settings.logged, ROLES)}")
     if settings.logged in SIDES:
-        for name in ("judge", "judge_labels", "pair_threshold", "rejection", "pairing", "mixture", "eval_prompts"):
+        for name in (
+            "judge",
+            "judge_labels",
+            "pair_threshold",
+            "rejection",
+            "pairing",
+            "mixture",
+            "opponent",
+            "eval_prompts",
+        ):
             if getattr(settings, name) is not None:
                 raise AssentError(
                     f"{name} is not read with logged {settings.logged!r}, whose pairs are known; leave it out"
                 )
         return
+    if settings.logged == "group" and settings.opponent is not None:
+        raise AssentError("opponent is not read with logged 'group', whose completion is the opponent; leave it out")
     if settings.logged == "group" and settings.rejection is not None:
         raise AssentError("rejection is not read with logged 'group', whose completion stays; leave it out")
     if settings.logged == "group" and settings.mixture == "alternate":
