@@ -1,4 +1,4 @@
-"""Samples judged against an opponent's: Nash-MD and its policy gradient in the language-model loop."""
+"""Samples judged against an opponent's (Nash-MD and its policy gradient), and what rows that are yet to be made refuse."""
 
 from __future__ import annotations
 
@@ -80,3 +80,13 @@ def test_scores_are_win_rates_over_the_mixture(loss: str, source: str, files: Pa
 def test_an_opponent_that_nothing_reads_is_refused(changes: dict, words: str, files: Path, tmp_path: Path) -> None:
     with pytest.raises(AssentError, match=words):
         run(files, tmp_path / "out", "dpo()", **({"source": "online"} | changes))
+
+
+def test_what_reads_rows_before_a_run_refuses_runs_that_make_them(files: Path) -> None:
+    from assent.training.dry import dry_run
+    from assent.training.plan import plan
+
+    asked = {"source": "online", "judge": count_a, "use_cpu": True}
+    for verb, words in ((plan, "plan reads the rows of a file"), (dry_run, "a dry run reads the rows of a file")):
+        with pytest.raises(AssentError, match=words):
+            verb(str(files / "model"), str(files / "prompts.jsonl"), "dpo()", "unused", **asked)

@@ -14,6 +14,7 @@ from assent.training.batches import StepSampler, planned_steps
 from assent.training.matching import with_matching
 from assent.training.policy import Start, check_start, make
 from assent.training.prepare import Prepared, prepare
+from assent.training.source_settings import only_of_files
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ def dry_run(model: Any, data: Any, objective: str | Objective, output_dir: str, 
     objective = parse(objective)
     arguments = {"model": model, "data": data, **arguments}
     settings, training = resolve(arguments, objective, str(output_dir))
+    only_of_files(settings, "a dry run")
     prepared = prepare(settings, objective, training.seed, None)
     rows = training.per_device_train_batch_size * training.gradient_accumulation_steps
     sampler = StepSampler(

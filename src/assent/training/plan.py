@@ -34,6 +34,7 @@ from assent.training.policy import reference_logp, wants_trees
 from assent.training.prepare import Prepared, prepare
 from assent.training.probe import Probe
 from assent.training.simulate import Simulated, Simulation
+from assent.training.source_settings import only_of_files
 
 PROBE_SECONDS = 10.0
 """How long operations are timed in all."""
@@ -164,6 +165,7 @@ def plan(model: Any, data: Any, objective: str | Objective = "dpo()", output_dir
     objective = parse(objective)
     arguments = {"model": model, "data": data, **arguments}
     settings, training = resolve(arguments, objective, output_dir or "unused")
+    only_of_files(settings, "plan")
     for name in ("fsdp", "deepspeed"):
         if getattr(training, name):
             raise AssentError(f"{name} is set, and plan knows one process with a whole model; leave it out of the plan")

@@ -108,6 +108,15 @@ def check_source(settings: Any) -> None:
         )
 
 
+def only_of_files(settings: Any, what: str) -> None:
+    """Refuse what reads a run's rows before it begins, where they are made as it goes."""
+    if settings.source != "file":
+        raise AssentError(
+            f"{what} reads the rows of a file, and with source {settings.source!r} they are made as the run goes; give "
+            "pairs of the size you expect and leave the options of sampling out, or start with few rounds"
+        )
+
+
 def vllm_memory(settings: Any) -> float | None:
     """The share of the GPU's memory that vLLM gets; None where the model itself samples."""
     kind, _, share = (settings.generator or "model").partition(":")
